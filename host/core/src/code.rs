@@ -1,0 +1,155 @@
+//! The one list of error codes. The server maps each to a gRPC status, an HTTP status and a problem
+//! type; `examples/errors/README.md` says for each what to do about it.
+
+/// A stable, machine-readable error code. Codes are added, never changed or reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    InvalidArgument,
+    MalformedBody,
+    BodyTooLarge,
+    EmptyAppend,
+    AppendTooLarge,
+    EventTooLarge,
+    InvalidEvent,
+    InvalidName,
+    WrongExpectedOffset,
+    EventIdConflict,
+    StreamNotFound,
+    PluginNotFound,
+    ProjectionNotFound,
+    CollectionNotFound,
+    DocumentNotFound,
+    PositionNotReached,
+    ComponentInvalid,
+    ComponentRefused,
+    DescriptorInvalid,
+    PluginFailed,
+    PluginConflict,
+    LimitReached,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    Overloaded,
+    Draining,
+    StorageUnavailable,
+    StorageFailed,
+    Internal,
+}
+
+impl Code {
+    pub const ALL: &'static [Code] = &[
+        Code::InvalidArgument,
+        Code::MalformedBody,
+        Code::BodyTooLarge,
+        Code::EmptyAppend,
+        Code::AppendTooLarge,
+        Code::EventTooLarge,
+        Code::InvalidEvent,
+        Code::InvalidName,
+        Code::WrongExpectedOffset,
+        Code::EventIdConflict,
+        Code::StreamNotFound,
+        Code::PluginNotFound,
+        Code::ProjectionNotFound,
+        Code::CollectionNotFound,
+        Code::DocumentNotFound,
+        Code::PositionNotReached,
+        Code::ComponentInvalid,
+        Code::ComponentRefused,
+        Code::DescriptorInvalid,
+        Code::PluginFailed,
+        Code::PluginConflict,
+        Code::LimitReached,
+        Code::Unauthenticated,
+        Code::Forbidden,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::UnsupportedMediaType,
+        Code::Overloaded,
+        Code::Draining,
+        Code::StorageUnavailable,
+        Code::StorageFailed,
+        Code::Internal,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidArgument => "invalid_argument",
+            Code::MalformedBody => "malformed_body",
+            Code::BodyTooLarge => "body_too_large",
+            Code::EmptyAppend => "empty_append",
+            Code::AppendTooLarge => "append_too_large",
+            Code::EventTooLarge => "event_too_large",
+            Code::InvalidEvent => "invalid_event",
+            Code::InvalidName => "invalid_name",
+            Code::WrongExpectedOffset => "wrong_expected_offset",
+            Code::EventIdConflict => "event_id_conflict",
+            Code::StreamNotFound => "stream_not_found",
+            Code::PluginNotFound => "plugin_not_found",
+            Code::ProjectionNotFound => "projection_not_found",
+            Code::CollectionNotFound => "collection_not_found",
+            Code::DocumentNotFound => "document_not_found",
+            Code::PositionNotReached => "position_not_reached",
+            Code::ComponentInvalid => "component_invalid",
+            Code::ComponentRefused => "component_refused",
+            Code::DescriptorInvalid => "descriptor_invalid",
+            Code::PluginFailed => "plugin_failed",
+            Code::PluginConflict => "plugin_conflict",
+            Code::LimitReached => "limit_reached",
+            Code::Unauthenticated => "unauthenticated",
+            Code::Forbidden => "forbidden",
+            Code::NotFound => "not_found",
+            Code::MethodNotAllowed => "method_not_allowed",
+            Code::UnsupportedMediaType => "unsupported_media_type",
+            Code::Overloaded => "overloaded",
+            Code::Draining => "draining",
+            Code::StorageUnavailable => "storage_unavailable",
+            Code::StorageFailed => "storage_failed",
+            Code::Internal => "internal",
+        }
+    }
+
+    /// Whether the same request may succeed later without being changed.
+    pub fn retryable(self) -> bool {
+        matches!(self, Code::PositionNotReached | Code::Overloaded | Code::Draining | Code::StorageUnavailable)
+    }
+}
+
+/// What every face shows of a failure: the code, a sentence, and one entry for each thing that is
+/// wrong. It never carries the text of an inner error; the log prints the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: Code,
+    pub message: String,
+    pub details: Vec<Detail>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// Where: a path into the request such as `events[3].key`, or a name such as a stream's.
+    pub at: String,
+    pub message: String,
+    /// Facts for programs, such as `expected_offset` and `actual_offset`.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+impl Problem {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn with(mut self, at: impl Into<String>, message: impl Into<String>) -> Self {
+        self.details.push(Detail { at: at.into(), message: message.into(), facts: Vec::new() });
+        self
+    }
+
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        self.details.push(detail);
+        self
+    }
+}

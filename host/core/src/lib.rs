@@ -1,0 +1,28 @@
+//! The heart of Wasmill: the vocabulary, the log, and everything derived from it.
+//!
+//! Modules stand in reading order. Nothing here names a database, a Wasm engine or a network
+//! protocol: those live in `host/store`, `host/wasm` and `host/server` and come in through the
+//! traits of [`store`] and [`guest`].
+
+pub mod clock;
+pub mod code;
+pub mod limits;
+pub mod name;
+
+pub mod event;
+pub mod wire;
+
+pub mod store;
+
+pub mod log;
+pub mod log_id;
+pub mod metrics;
+pub mod record;
+pub mod tasks;
+
+pub mod guest;
+pub mod plugin;
+pub mod projection;
+
+pub mod host;
+pub mod principal;

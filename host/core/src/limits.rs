@@ -1,0 +1,105 @@
+//! Every bound of the host, in one place, each with its unit and its reason.
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Bounds on what a publisher hands in. They are checked before anything is queued.
+pub mod publish {
+    use super::{KIB, MIB};
+
+    /// One event's data. Larger payloads belong in a blob store, with a reference in the event.
+    pub const EVENT_DATA_BYTES_MAX: usize = MIB;
+    /// One append, encoded: it must fit in one transaction beside others.
+    pub const APPEND_BYTES_MAX: usize = 4 * MIB;
+    pub const APPEND_EVENTS_MAX: usize = 1_000;
+    pub const TAGS_MAX: usize = 32;
+    pub const TAG_BYTES_MAX: usize = 128;
+    /// Names and values of all headers of one event together.
+    pub const HEADERS_BYTES_MAX: usize = 8 * KIB;
+    pub const KEY_BYTES_MAX: usize = 256;
+    /// Stream names and event types: long enough for a URL, short enough for an index entry.
+    pub const NAME_BYTES_MAX: usize = 200;
+    /// Workflow, correlation and causation ids, content types.
+    pub const ID_BYTES_MAX: usize = 200;
+    /// A W3C `traceparent` has 55 characters; later versions may be longer.
+    pub const TRACEPARENT_BYTES_MAX: usize = 128;
+}
+
+/// Bounds of the group commit.
+pub mod commit {
+    use super::MIB;
+
+    /// Units that wait for the writer; one more waits at the door, which is back-pressure.
+    pub const QUEUE_UNITS_MAX: usize = 4_096;
+    /// What waits and is being written, together: the memory that publishers can fill.
+    pub const QUEUE_BYTES_MAX: usize = 64 * MIB;
+    /// A transaction takes what is waiting up to these, so that one fsync serves many publishers
+    /// and none waits behind more than a few milliseconds of others' rows.
+    pub const GROUP_UNITS_MAX: usize = 1_024;
+    pub const GROUP_EVENTS_MAX: usize = 4_096;
+    pub const GROUP_BYTES_MAX: usize = 8 * MIB;
+    /// How long a publisher waits at the door before it is told `overloaded`.
+    pub const QUEUE_WAIT_MS_MAX: u64 = 5_000;
+    /// Documents that one unit may change; a projection's commit is split above it.
+    pub const DOCUMENTS_MAX: usize = 32_768;
+}
+
+/// Bounds of reads.
+pub mod read {
+    use super::MIB;
+
+    /// A page is closed at whichever of the two comes first; it holds at least one event.
+    pub const PAGE_EVENTS_MAX: usize = 4_096;
+    pub const PAGE_BYTES_MAX: usize = MIB;
+    /// Newest committed events that are kept in memory, so that live readers share one copy.
+    pub const TAIL_CACHE_BYTES_MAX: usize = 64 * MIB;
+    pub const TAIL_CACHE_EVENTS_MAX: usize = 65_536;
+    /// Entries of a filter: stream patterns and types together.
+    pub const FILTER_TERMS_MAX: usize = 128;
+    pub const LIST_STREAMS_MAX: usize = 1_000;
+    pub const LIST_DOCUMENTS_MAX: usize = 1_000;
+    pub const LIST_BYTES_MAX: usize = 4 * MIB;
+}
+
+/// Bounds of plugins.
+pub mod plugin {
+    use super::{KIB, MIB};
+
+    pub const COMPONENT_BYTES_MAX: usize = 64 * MIB;
+    pub const DESCRIPTOR_BYTES_MAX: usize = 64 * KIB;
+    pub const NAME_BYTES_MAX: usize = 64;
+    pub const VERSION_BYTES_MAX: usize = 64;
+    pub const DESCRIPTION_BYTES_MAX: usize = 1_000;
+    pub const SUBSCRIPTIONS_MAX: usize = 32;
+    pub const COLLECTIONS_MAX: usize = 64;
+    /// Plugins deployed at one time; each holds at least one warm instance.
+    pub const PLUGINS_MAX: usize = 256;
+
+    /// Batch of one guest call: 128 is where every language stops gaining (measured).
+    pub const CALL_EVENTS_MAX: usize = 256;
+    pub const CALL_BYTES_MAX: usize = MIB;
+    /// Events behind one durable checkpoint during catch-up: a document that many of them touch is
+    /// written once, and one fsync serves all.
+    pub const CHECKPOINT_EVENTS_MAX: usize = 4_096;
+    /// Positions a checkpoint may lag in memory when no document changed.
+    pub const CHECKPOINT_LAG_MAX: u64 = 10_000;
+
+    pub const DOCUMENT_BYTES_MAX: usize = 256 * KIB;
+    pub const DOCUMENT_KEY_BYTES_MAX: usize = 512;
+    /// Uncommitted documents of one checkpoint.
+    pub const OVERLAY_BYTES_MAX: usize = 32 * MIB;
+    pub const DOCUMENT_CACHE_BYTES_MAX: usize = 64 * MIB;
+    /// Entries of one `scan` page.
+    pub const SCAN_ENTRIES_MAX: usize = 1_000;
+    pub const SCAN_BYTES_MAX: usize = 4 * MIB;
+
+    pub const LOG_LINES_MAX: usize = 1_000;
+    pub const LOG_LINE_BYTES_MAX: usize = 4 * KIB;
+    /// Lines that one call may write; the rest are counted and dropped.
+    pub const LOG_LINES_PER_CALL_MAX: usize = 100;
+
+    /// Attempts at a batch whose failure says `retry` before the projection pauses.
+    pub const RETRIES_MAX: u32 = 8;
+    pub const RETRY_BASE_MS: u64 = 100;
+    pub const RETRY_MS_MAX: u64 = 30_000;
+}

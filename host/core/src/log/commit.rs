@@ -1,0 +1,197 @@
+//! The group commit: the one writer of a host.
+//!
+//! Units queue; the writer takes what is waiting, gives it to the store as one transaction, moves the
+//! tail and answers. While a transaction runs the next group gathers by itself, so an idle host adds
+//! no delay and a busy one shares each fsync among many publishers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::tail::Tail;
+use crate::clock::Clock;
+use crate::code::{Code, Problem};
+use crate::limits::commit as limits;
+use crate::log_id;
+use crate::metrics::Metrics;
+use crate::store::{Committed, Rejection, Store, StoreError, Unit};
+
+/// Why a unit was not committed, or why that is not known.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error("the host has more to write than it can take in at the moment")]
+    Overloaded,
+    #[error("the host is stopping")]
+    Stopped,
+    /// After [`StoreError::Failed`] the outcome is unknown; repeating with the same event ids settles it.
+    #[error("the store could not commit")]
+    Store(#[source] Arc<StoreError>),
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Rejected(rejection) => rejection.into(),
+            CommitError::Overloaded => Problem::new(Code::Overloaded, error.to_string()),
+            CommitError::Stopped => Problem::new(Code::Draining, error.to_string()),
+            CommitError::Store(store) => Problem::from(&*store),
+        }
+    }
+}
+
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Self {
+        let code = match error {
+            StoreError::Unavailable(_) => Code::StorageUnavailable,
+            StoreError::Full(_) | StoreError::Damaged { .. } | StoreError::Failed(_) => Code::StorageFailed,
+        };
+        Problem::new(code, error.to_string())
+    }
+}
+
+/// The door to the writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Committer {
+    queue: mpsc::Sender<Waiting>,
+    /// One permit a KiB of what waits or is being written.
+    room: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    unit: Unit,
+    answer: oneshot::Sender<Result<Committed, CommitError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The writer itself; [`Writer::run`] is a task of the host.
+pub struct Writer {
+    queue: mpsc::Receiver<Waiting>,
+    store: Arc<dyn Store>,
+    tail: Arc<Tail>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+pub fn group_commit(
+    store: Arc<dyn Store>,
+    tail: Arc<Tail>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+) -> (Committer, Writer) {
+    let (sender, receiver) = mpsc::channel(limits::QUEUE_UNITS_MAX);
+    let room = Arc::new(Semaphore::new(limits::QUEUE_BYTES_MAX / 1024));
+    (Committer { queue: sender, room }, Writer { queue: receiver, store, tail, clock, metrics })
+}
+
+impl Committer {
+    /// Returns when the unit is durable, or turned away. Dropping the future after it was queued does
+    /// not take the unit back.
+    pub async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        let wait = Duration::from_millis(limits::QUEUE_WAIT_MS_MAX);
+        let (answer, outcome) = oneshot::channel();
+        match tokio::time::timeout(wait, self.enter(unit, answer)).await {
+            Ok(entered) => entered?,
+            Err(_) => return Err(CommitError::Overloaded),
+        }
+        outcome.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    async fn enter(
+        &self,
+        unit: Unit,
+        answer: oneshot::Sender<Result<Committed, CommitError>>,
+    ) -> Result<(), CommitError> {
+        let kib = (unit.bytes() / 1024 + 1).min(limits::QUEUE_BYTES_MAX / 1024);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(kib).await.map_err(|_| CommitError::Stopped)?;
+        let place = self.queue.reserve().await.map_err(|_| CommitError::Stopped)?;
+        place.send(Waiting { unit, answer, _room: room });
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Runs until every [`Committer`] is gone and the queue is empty, or the store fails for good,
+    /// which it returns: the host must then stop, since nothing more can be promised.
+    pub async fn run(mut self) -> Result<(), Arc<StoreError>> {
+        let mut waiting = Vec::with_capacity(limits::GROUP_UNITS_MAX);
+        let mut left_over = None;
+        loop {
+            let first = match left_over.take() {
+                Some(first) => first,
+                None => match self.queue.recv().await {
+                    Some(first) => first,
+                    None => return Ok(()),
+                },
+            };
+            self.gather(first, &mut waiting, &mut left_over);
+            self.commit_group(&mut waiting).await?;
+        }
+    }
+
+    /// Takes what is waiting now, up to the bounds of a group.
+    fn gather(&mut self, first: Waiting, waiting: &mut Vec<Waiting>, left_over: &mut Option<Waiting>) {
+        let (mut events, mut bytes) = (0, 0);
+        let mut next = Some(first);
+        while let Some(candidate) = next {
+            events += candidate.unit.event_count();
+            bytes += candidate.unit.bytes();
+            let full = events > limits::GROUP_EVENTS_MAX || bytes > limits::GROUP_BYTES_MAX;
+            if full && !waiting.is_empty() {
+                *left_over = Some(candidate);
+                return;
+            }
+            waiting.push(candidate);
+            next = if waiting.len() < limits::GROUP_UNITS_MAX { self.queue.try_recv().ok() } else { None };
+        }
+    }
+
+    async fn commit_group(&mut self, waiting: &mut Vec<Waiting>) -> Result<(), Arc<StoreError>> {
+        let (units, answers): (Vec<Unit>, Vec<_>) =
+            waiting.drain(..).map(|waiting| (waiting.unit, (waiting.answer, waiting._room))).unzip();
+        let timer = self.metrics.commit_seconds.start_timer();
+        let outcomes = self.store.commit(&units, self.clock.now()).await;
+        timer.observe_duration();
+        self.metrics.commit_units.observe(units.len() as f64);
+        match outcomes {
+            Ok(outcomes) => {
+                self.tail.advance(outcomes.iter().flatten().flat_map(|committed| &committed.chunks));
+                for (outcome, (answer, _room)) in outcomes.into_iter().zip(answers) {
+                    self.count(&outcome);
+                    // A publisher that went away does not need its answer.
+                    let _ = answer.send(outcome.map_err(CommitError::Rejected));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                tracing::error!(
+                    event_id = log_id::COMMIT_FAILED,
+                    error = crate::tasks::chain(&*error),
+                    "commit failed"
+                );
+                for (answer, _room) in answers {
+                    let _ = answer.send(Err(CommitError::Store(Arc::clone(&error))));
+                }
+                match &*error {
+                    StoreError::Unavailable(_) | StoreError::Full(_) => Ok(()),
+                    StoreError::Failed(_) | StoreError::Damaged { .. } => Err(error),
+                }
+            }
+        }
+    }
+
+    fn count(&self, outcome: &Result<Committed, Rejection>) {
+        match outcome {
+            Ok(committed) => {
+                let events: u64 = committed.chunks.iter().map(|chunk| u64::from(chunk.count)).sum();
+                self.metrics.events_published.inc_by(events);
+            }
+            Err(_) => self.metrics.units_rejected.inc(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The log: how events get in, in what order, and how they get out.
+
+pub mod commit;
+pub mod filter;
+pub mod publish;
+pub mod read;
+pub mod tail;

@@ -1,0 +1,35 @@
+//! Numbers of the host's log records, so that an operator can search and alert on them. Ranges:
+//! 1000 stream life cycle, 2000 subscriptions, 3000 consumers, 4000 publishing, 5000 consumption,
+//! 6000 schema evolution, 7000 exactly-once, 8000 cross-service, 9000 plugins, 10000 sagas; and
+//! below 1000 the host itself. A number is never reused.
+
+pub const HOST_STARTED: u32 = 100;
+pub const HOST_LISTENING: u32 = 101;
+pub const HOST_DRAINING: u32 = 102;
+pub const HOST_STOPPED: u32 = 103;
+pub const TASK_FAILED: u32 = 110;
+pub const STORE_OPENED: u32 = 120;
+pub const STORE_CHECKPOINT_FAILED: u32 = 121;
+pub const REQUEST_FAILED: u32 = 130;
+pub const REQUEST_REFUSED: u32 = 131;
+pub const REQUEST_DONE: u32 = 132;
+
+pub const FOLLOW_STARTED: u32 = 2001;
+pub const FOLLOW_ENDED: u32 = 2002;
+
+pub const EVENTS_APPENDED: u32 = 4001;
+pub const APPEND_REJECTED: u32 = 4002;
+pub const COMMIT_FAILED: u32 = 4010;
+
+pub const PLUGIN_DEPLOYED: u32 = 9001;
+pub const PLUGIN_REFUSED: u32 = 9002;
+pub const PLUGIN_REMOVED: u32 = 9003;
+pub const PLUGIN_LOADED: u32 = 9004;
+pub const PLUGIN_LOG_LINE: u32 = 9010;
+pub const PROJECTION_STARTED: u32 = 9100;
+pub const PROJECTION_LIVE: u32 = 9101;
+pub const PROJECTION_PAUSED: u32 = 9102;
+pub const PROJECTION_RETRIES: u32 = 9103;
+pub const PROJECTION_SWAPPED: u32 = 9104;
+pub const PROJECTION_STOPPED: u32 = 9105;
+pub const GENERATION_DROPPED: u32 = 9106;

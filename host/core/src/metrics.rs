@@ -1,0 +1,153 @@
+//! What the host counts, defined in one place so that names and units agree.
+//!
+//! Names follow Prometheus: base units, `_total` for counters.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+#[derive(Debug)]
+pub struct Metrics {
+    pub registry: Registry,
+    pub events_published: IntCounter,
+    pub units_rejected: IntCounter,
+    pub commit_seconds: Histogram,
+    pub commit_units: Histogram,
+    pub tail_position: IntGauge,
+    pub tail_cache_bytes: IntGauge,
+    pub events_delivered: IntCounterVec,
+    pub followers: IntGauge,
+    pub requests: IntCounterVec,
+    pub request_seconds: HistogramVec,
+    pub projection_events: IntCounterVec,
+    pub projection_documents: IntCounterVec,
+    pub projection_lag_events: IntGaugeVec,
+    pub projection_lag_seconds: IntGaugeVec,
+    pub projection_state: IntGaugeVec,
+    pub projection_batch_seconds: HistogramVec,
+    pub plugin_failures: IntCounterVec,
+    pub plugin_retries: IntCounterVec,
+    pub plugin_memory_bytes: IntGaugeVec,
+}
+
+/// 50 us to 5 s: an fsync on a good disk is at the lower end, a stuck one at the upper.
+const SECONDS: [f64; 16] =
+    [0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+impl Metrics {
+    /// Registers everything in a registry of its own, so that several hosts can live in one process.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("wasmill".into()), None)?;
+        let r = &registry;
+        let seconds = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        let powers = (0..12).map(|n| f64::from(1 << n)).collect();
+        Ok(Self {
+            events_published: counter(r, "events_published_total", "Events committed to the log.")?,
+            units_rejected: counter(r, "commit_units_rejected_total", "Commit units turned away by their conditions.")?,
+            commit_seconds: histogram(r, seconds("commit_seconds", "Time of one transaction of the group commit."))?,
+            commit_units: histogram(
+                r,
+                HistogramOpts::new("commit_units", "Commit units that shared one transaction.").buckets(powers),
+            )?,
+            tail_position: gauge(r, "log_next_position", "Position that the next event gets.")?,
+            tail_cache_bytes: gauge(r, "tail_cache_bytes", "Memory of the newest events.")?,
+            events_delivered: counters(r, "events_delivered_total", "Events handed to readers.", &["via"])?,
+            followers: gauge(r, "followers", "Readers that follow the log or a stream live.")?,
+            requests: counters(r, "requests_total", "Requests answered.", &["api", "route", "status"])?,
+            request_seconds: histograms(r, seconds("request_seconds", "Time to answer a request."), &["api", "route"])?,
+            projection_events: counters(r, "projection_events_total", "Events folded by a projection.", &["plugin"])?,
+            projection_documents: counters(
+                r,
+                "projection_documents_total",
+                "Documents written by a projection.",
+                &["plugin"],
+            )?,
+            projection_lag_events: gauges(
+                r,
+                "projection_lag_events",
+                "Positions between a projection and the end of the log.",
+                &["plugin"],
+            )?,
+            projection_lag_seconds: gauges(
+                r,
+                "projection_lag_seconds",
+                "Age of the oldest event that a projection has not folded.",
+                &["plugin"],
+            )?,
+            projection_state: gauges(
+                r,
+                "projection_paused",
+                "1 when a projection is paused and needs a person, else 0.",
+                &["plugin"],
+            )?,
+            projection_batch_seconds: histograms(
+                r,
+                seconds("projection_batch_seconds", "Time to fold and commit one checkpoint's events."),
+                &["plugin"],
+            )?,
+            plugin_failures: counters(
+                r,
+                "plugin_failures_total",
+                "Failed calls into a plugin.",
+                &["plugin", "reason"],
+            )?,
+            plugin_retries: counters(
+                r,
+                "plugin_retries_total",
+                "Calls into a plugin that were repeated.",
+                &["plugin"],
+            )?,
+            plugin_memory_bytes: gauges(r, "plugin_memory_bytes", "Guest memory of the warm instance.", &["plugin"])?,
+            registry,
+        })
+    }
+
+    /// Forgets the series of a plugin that is gone.
+    pub fn forget_plugin(&self, plugin: &str) {
+        let name = &[plugin];
+        let _ = self.projection_events.remove_label_values(name);
+        let _ = self.projection_documents.remove_label_values(name);
+        let _ = self.projection_lag_events.remove_label_values(name);
+        let _ = self.projection_lag_seconds.remove_label_values(name);
+        let _ = self.projection_state.remove_label_values(name);
+        let _ = self.projection_batch_seconds.remove_label_values(name);
+        let _ = self.plugin_retries.remove_label_values(name);
+        let _ = self.plugin_memory_bytes.remove_label_values(name);
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let metric = IntCounter::new(name, help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let metric = IntGauge::new(name, help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histogram(registry: &Registry, opts: HistogramOpts) -> Result<Histogram, prometheus::Error> {
+    let metric = Histogram::with_opts(opts)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histograms(registry: &Registry, opts: HistogramOpts, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+    let metric = HistogramVec::new(opts, labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

@@ -1,0 +1,241 @@
+//! Commit units: all that is ever written, and why one may be turned away.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::code::{Code, Detail, Problem};
+use crate::event::{Chunk, Offset, Position, PreparedEvent};
+use crate::name::StreamName;
+use crate::record::{GenerationId, GenerationRecord, GenerationState, RevisionRecord};
+
+/// Appends and row changes that are committed together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Unit {
+    pub appends: Vec<StreamAppend>,
+    pub changes: Vec<Change>,
+}
+
+impl Unit {
+    pub fn append(append: StreamAppend) -> Self {
+        Self { appends: vec![append], changes: Vec::new() }
+    }
+
+    pub fn change(changes: Vec<Change>) -> Self {
+        Self { appends: Vec::new(), changes }
+    }
+
+    pub fn event_count(&self) -> usize {
+        self.appends.iter().map(|append| append.events.len()).sum()
+    }
+
+    /// Roughly what it occupies in memory and in the transaction.
+    pub fn bytes(&self) -> usize {
+        let events = self.appends.iter().flat_map(|append| append.events.iter());
+        let events: usize = events.map(|event| event.body.len()).sum();
+        events + self.changes.iter().map(Change::bytes).sum::<usize>()
+    }
+}
+
+/// Events for one stream, in order.
+#[derive(Clone, Debug)]
+pub struct StreamAppend {
+    pub stream: StreamName,
+    pub expected: Expected,
+    pub events: Arc<[PreparedEvent]>,
+}
+
+/// What a publisher believes of the stream that it appends to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expected {
+    #[default]
+    Any,
+    /// Nothing was ever appended to it.
+    NoStream,
+    Exists,
+    /// The last event ever appended has this offset.
+    Exactly(Offset),
+}
+
+#[derive(Clone, Debug)]
+pub enum Change {
+    PutDocuments {
+        generation: GenerationId,
+        documents: Vec<DocumentChange>,
+    },
+    /// Moves a generation's checkpoint; refused when it is not at `from`, so that of two runners of
+    /// one generation only one can go on.
+    Advance {
+        generation: GenerationId,
+        from: Position,
+        to: Position,
+    },
+    /// Makes `revision` the plugin's current one, and the plugin if it is new.
+    Deploy {
+        revision: RevisionRecord,
+        component: Bytes,
+    },
+    CreateGeneration(GenerationRecord),
+    SetGenerationState {
+        generation: GenerationId,
+        state: GenerationState,
+    },
+    /// Removes up to `limit` documents of a generation that nobody serves any more.
+    DropDocuments {
+        generation: GenerationId,
+        limit: usize,
+    },
+    /// Forgets a generation whose documents are gone.
+    DropGeneration {
+        generation: GenerationId,
+    },
+    /// Removes the plugin, its revisions and its components; its generations are dropped one by one.
+    RemovePlugin {
+        name: String,
+    },
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        const ROW: usize = 128;
+        match self {
+            Change::PutDocuments { documents, .. } => {
+                documents.iter().map(|d| ROW + d.key.len() + d.value.as_ref().map_or(0, Bytes::len)).sum()
+            }
+            Change::Deploy { component, .. } => component.len(),
+            Change::DropDocuments { limit, .. } => ROW * limit,
+            Change::Advance { .. }
+            | Change::CreateGeneration(_)
+            | Change::SetGenerationState { .. }
+            | Change::DropGeneration { .. }
+            | Change::RemovePlugin { .. } => ROW,
+        }
+    }
+}
+
+/// A new value for one document, or its removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentChange {
+    pub collection: Arc<str>,
+    pub key: String,
+    pub value: Option<Bytes>,
+}
+
+/// What became of a unit that passed.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    /// One for each append of the unit.
+    pub appends: Vec<Appended>,
+    /// What was newly stored, in position order: for the tail cache.
+    pub chunks: Vec<Chunk>,
+    /// Rows that a bounded removal touched; fewer than its limit means that it is done.
+    pub removed: u64,
+}
+
+/// Where an append's events stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub stream: StreamName,
+    pub first_position: Position,
+    pub first_offset: Offset,
+    pub count: u32,
+    pub recorded_at: Timestamp,
+    /// The events were known already: this is the answer to their first append.
+    pub duplicate: bool,
+}
+
+impl Appended {
+    pub fn last_offset(&self) -> Offset {
+        Offset(self.first_offset.0 + u64::from(self.count) - 1)
+    }
+
+    pub fn last_position(&self) -> Position {
+        Position(self.first_position.0 + u64::from(self.count) - 1)
+    }
+}
+
+/// Why a unit was turned away. Nothing of it was stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("an expected offset is wrong")]
+    WrongOffsets(Vec<WrongOffset>),
+    #[error("an event id is already used for something else")]
+    IdConflicts(Vec<IdConflict>),
+    #[error("the checkpoint of generation {generation} is {actual}, not {expected}")]
+    Fenced { generation: GenerationId, expected: Position, actual: Position },
+    #[error("generation {generation} does not exist")]
+    NoGeneration { generation: GenerationId },
+}
+
+/// One expected offset that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongOffset {
+    pub stream: StreamName,
+    pub expected: Expected,
+    /// Offset of the stream's last event; `None` if nothing was ever appended to it.
+    pub actual: Option<Offset>,
+}
+
+/// One event whose id is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdConflict {
+    pub id: Uuid,
+    /// Index in its append.
+    pub index: usize,
+    /// Where the id stands already; `None` when it stands twice in this very append.
+    pub stored: Option<(StreamName, Offset)>,
+}
+
+impl Expected {
+    fn describe(self) -> String {
+        match self {
+            Expected::Any => "any".into(),
+            Expected::NoStream => "no_stream".into(),
+            Expected::Exists => "exists".into(),
+            Expected::Exactly(offset) => offset.to_string(),
+        }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::WrongOffsets(wrong) => {
+                let sentence = |w: &WrongOffset| {
+                    let (expected, actual) = (w.expected.describe(), describe_actual(w.actual));
+                    format!("stream `{}` was expected at {expected} but is at {actual}", w.stream)
+                };
+                let message = wrong.iter().map(sentence).collect::<Vec<_>>().join("; ");
+                wrong.iter().fold(Problem::new(Code::WrongExpectedOffset, message), |problem, w| {
+                    problem.with_detail(Detail {
+                        at: w.stream.to_string(),
+                        message: sentence(w),
+                        facts: vec![
+                            ("expected_offset", w.expected.describe()),
+                            ("actual_offset", describe_actual(w.actual)),
+                        ],
+                    })
+                })
+            }
+            Rejection::IdConflicts(conflicts) => {
+                let message = "event ids are used once; these are taken by events of other content or place";
+                conflicts.iter().fold(Problem::new(Code::EventIdConflict, message), |problem, c| {
+                    let stored = match &c.stored {
+                        Some((stream, offset)) => format!("{} is stored at {stream}/{offset}", c.id),
+                        None => format!("{} stands twice in this append", c.id),
+                    };
+                    problem.with(format!("events[{}].id", c.index), stored)
+                })
+            }
+            Rejection::Fenced { .. } | Rejection::NoGeneration { .. } => {
+                Problem::new(Code::PluginConflict, rejection.to_string())
+            }
+        }
+    }
+}
+
+fn describe_actual(actual: Option<Offset>) -> String {
+    actual.map_or_else(|| "no_stream".into(), |offset| offset.to_string())
+}
