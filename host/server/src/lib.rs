@@ -1,0 +1,9 @@
+//! The faces of Wasmill: gRPC, HTTP, sockets and the command line, and the wiring behind them.
+
+/// The generated messages, clients and servers of `proto/wasmill/v1`.
+#[allow(clippy::all, unreachable_pub, unused_qualifications)]
+pub mod proto {
+    tonic::include_proto!("wasmill.v1");
+    /// For reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wasmill.v1.bin"));
+}

@@ -1,0 +1,18 @@
+//! Compiles the protocol, without an installed protoc.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message;
+
+const PROTOS: [&str; 4] =
+    ["wasmill/v1/event.proto", "wasmill/v1/log.proto", "wasmill/v1/plugin.proto", "wasmill/v1/projection.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("wasmill.v1.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}
