@@ -1,1 +1,125 @@
-// being written
+//! A host put together: the log, the plugins, and the tasks behind them.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::code::Problem;
+use crate::event::Position;
+use crate::guest::GuestEngine;
+use crate::log::commit::{Committer, group_commit};
+use crate::log::publish::Publisher;
+use crate::log::read::Reader;
+use crate::log::tail::Tail;
+use crate::metrics::Metrics;
+use crate::plugin::registry::Plugins;
+use crate::projection::query::Projections;
+use crate::projection::runner::RunnerContext;
+use crate::store::{Store, StoreError};
+use crate::tasks::{Tasks, chain};
+
+/// What a host is made of.
+pub struct HostParts {
+    pub store: Arc<dyn Store>,
+    pub engine: Arc<dyn GuestEngine>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+pub struct Host {
+    pub publisher: Publisher,
+    pub reader: Reader,
+    pub plugins: Plugins,
+    pub projections: Projections,
+    pub store: Arc<dyn Store>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+    pub tasks: Tasks,
+    committer: Committer,
+    /// Made when the log was.
+    pub log_id: Uuid,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the store could not be read")]
+    Store(#[from] StoreError),
+    #[error(
+        "the log ends at position {next_position}, but generation {generation} has already read up to {checkpoint}: \
+         the store was restored from an older copy; restore a newer one, or remove the plugin's read model"
+    )]
+    LogBehindCheckpoint { next_position: Position, generation: u64, checkpoint: Position },
+}
+
+impl Host {
+    /// Starts the writer and everything that was deployed.
+    pub async fn start(parts: HostParts) -> Result<Arc<Self>, StartError> {
+        let HostParts { store, engine, clock, metrics } = parts;
+        let head = store.head().await?;
+        check_checkpoints(&*store, head.next_position).await?;
+        let tail = Arc::new(Tail::new(head.next_position));
+        let (committer, writer) =
+            group_commit(Arc::clone(&store), Arc::clone(&tail), Arc::clone(&clock), Arc::clone(&metrics));
+        let tasks = Tasks::default();
+        tasks.spawn("writer", async move { writer.run().await.map_err(|error| chain(&*error)) });
+        let reader = Reader::new(Arc::clone(&store), tail);
+        let context = RunnerContext {
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            reader: reader.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+        };
+        let plugins = Plugins::new(context, engine, tasks.clone());
+        plugins.resume().await?;
+        let publisher = Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+        let projections = Projections(plugins.clone());
+        Ok(Arc::new(Self {
+            publisher,
+            reader,
+            plugins,
+            projections,
+            store,
+            metrics,
+            clock,
+            tasks,
+            committer,
+            log_id: head.log_id,
+        }))
+    }
+
+    /// Brings the gauges up to date that are read rather than counted.
+    pub fn refresh_metrics(&self) {
+        let tail = self.reader.tail();
+        self.metrics.tail_position.set(i64::try_from(tail.next().0).unwrap_or(i64::MAX));
+        self.metrics.tail_cache_bytes.set(i64::try_from(tail.cached_bytes()).unwrap_or(i64::MAX));
+        self.plugins.refresh_metrics();
+    }
+
+    /// Drains: projections leave their checkpoints, the writer finishes what was queued, the store
+    /// closes. To be called when no more requests come in.
+    pub async fn stop(&self) {
+        self.plugins.stop().await;
+        self.committer.close();
+        self.tasks.stop().await;
+        self.store.close().await;
+    }
+}
+
+/// A log that ends before a checkpoint has lost events that were already folded.
+async fn check_checkpoints(store: &dyn Store, next_position: Position) -> Result<(), StartError> {
+    for generation in store.generations().await? {
+        if generation.checkpoint > next_position {
+            let (generation, checkpoint) = (generation.id.0, generation.checkpoint);
+            return Err(StartError::LogBehindCheckpoint { next_position, generation, checkpoint });
+        }
+    }
+    Ok(())
+}
+
+impl From<&StartError> for Problem {
+    fn from(error: &StartError) -> Self {
+        Problem::new(crate::code::Code::StorageFailed, error.to_string())
+    }
+}

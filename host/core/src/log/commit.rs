@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::tail::Tail;
 use crate::clock::Clock;
@@ -58,6 +59,7 @@ pub struct Committer {
     queue: mpsc::Sender<Waiting>,
     /// One permit a KiB of what waits or is being written.
     room: Arc<Semaphore>,
+    closing: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ struct Waiting {
 /// The writer itself; [`Writer::run`] is a task of the host.
 pub struct Writer {
     queue: mpsc::Receiver<Waiting>,
+    closing: CancellationToken,
     store: Arc<dyn Store>,
     tail: Arc<Tail>,
     clock: Arc<dyn Clock>,
@@ -84,7 +87,9 @@ pub fn group_commit(
 ) -> (Committer, Writer) {
     let (sender, receiver) = mpsc::channel(limits::QUEUE_UNITS_MAX);
     let room = Arc::new(Semaphore::new(limits::QUEUE_BYTES_MAX / 1024));
-    (Committer { queue: sender, room }, Writer { queue: receiver, store, tail, clock, metrics })
+    let closing = CancellationToken::new();
+    let committer = Committer { queue: sender, room, closing: closing.clone() };
+    (committer, Writer { queue: receiver, closing, store, tail, clock, metrics })
 }
 
 impl Committer {
@@ -98,6 +103,11 @@ impl Committer {
             Err(_) => return Err(CommitError::Overloaded),
         }
         outcome.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// Turns later units away; the writer ends when it has finished those that wait.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     async fn enter(
@@ -115,21 +125,32 @@ impl Committer {
 }
 
 impl Writer {
-    /// Runs until every [`Committer`] is gone and the queue is empty, or the store fails for good,
-    /// which it returns: the host must then stop, since nothing more can be promised.
+    /// Runs until it is closed and the queue is empty, or until the store fails for good, which it
+    /// returns: the host must then stop, since nothing more can be promised.
     pub async fn run(mut self) -> Result<(), Arc<StoreError>> {
         let mut waiting = Vec::with_capacity(limits::GROUP_UNITS_MAX);
         let mut left_over = None;
         loop {
             let first = match left_over.take() {
                 Some(first) => first,
-                None => match self.queue.recv().await {
+                None => match self.next_waiting().await {
                     Some(first) => first,
                     None => return Ok(()),
                 },
             };
             self.gather(first, &mut waiting, &mut left_over);
             self.commit_group(&mut waiting).await?;
+        }
+    }
+
+    async fn next_waiting(&mut self) -> Option<Waiting> {
+        tokio::select! {
+            biased;
+            waiting = self.queue.recv() => waiting,
+            () = self.closing.cancelled() => {
+                self.queue.close();
+                self.queue.recv().await
+            }
         }
     }
 

@@ -194,10 +194,11 @@ fn check_event(event: &NewEvent, index: usize, broken: &mut Broken) {
         broken.rule(index, "time", "it lies before 1970");
     }
     let json = event.content_type.as_deref().is_none_or(|content_type| content_type == DEFAULT_CONTENT_TYPE);
-    if json && event.data.len() <= limits::EVENT_DATA_BYTES_MAX {
-        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&event.data) {
-            broken.rule(index, "data", format!("it is not JSON, as its content type says: {error}"));
-        }
+    if json
+        && event.data.len() <= limits::EVENT_DATA_BYTES_MAX
+        && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&event.data)
+    {
+        broken.rule(index, "data", format!("it is not JSON, as its content type says: {error}"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Plugins: what they say of themselves, what they log, and their life cycle.
 
+pub mod deploy;
 pub mod descriptor;
 pub mod log;
 pub mod registry;
+mod swap;

@@ -1,1 +1,405 @@
-// being written
+//! The loop that feeds a projection: read, fold, commit documents and checkpoint in one unit.
+//!
+//! During catch-up one checkpoint covers several calls of the guest, so that a document that many
+//! events touch is written once. When a call fails, everything since the last checkpoint is dropped
+//! and done again more carefully: up to the failed call as before, then its events one by one, each
+//! with a checkpoint, until the guilty one is found. The projection pauses there.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::generation::{FailureInfo, Generation, Phase};
+use super::state::{State, StateError};
+use crate::clock::Clock;
+use crate::event::{Event, Position};
+use crate::guest::{Disposition, Failure, GuestEnvironment, GuestError, GuestModule, ProjectionGuest};
+use crate::limits::plugin as limits;
+use crate::log::commit::{CommitError, Committer};
+use crate::log::filter::Filter;
+use crate::log::read::{LogFollower, Reader};
+use crate::log_id;
+use crate::metrics::Metrics;
+use crate::plugin::log::PluginLog;
+use crate::store::{Change, PageLimit, Store, Unit};
+
+/// What every runner is given.
+#[derive(Clone)]
+pub struct RunnerContext {
+    pub store: Arc<dyn Store>,
+    pub committer: Committer,
+    pub reader: Reader,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Which projection to run.
+pub struct Subject {
+    pub plugin: String,
+    pub module: Arc<dyn GuestModule>,
+    pub filter: Filter,
+    pub collections: Vec<String>,
+    pub log: Arc<PluginLog>,
+    pub generation: Arc<Generation>,
+}
+
+pub struct Runner {
+    context: RunnerContext,
+    subject: Subject,
+    follower: LogFollower,
+    guest: Option<Box<dyn ProjectionGuest>>,
+    /// `None` only while the guest has it.
+    state: Option<State>,
+    /// The durable checkpoint.
+    committed: Position,
+    /// Everything before this is in `state`.
+    folded: Position,
+    /// Events in `state` that are not committed.
+    uncommitted: usize,
+    /// Positions of the call that failed: its events are folded one by one.
+    suspect: Option<Range<u64>>,
+    attempts: u32,
+}
+
+/// Why a round ended early.
+enum Interruption {
+    /// The runner has to end.
+    Stop,
+    /// The guest failed on `events`.
+    Guest { error: GuestError, events: Arc<[Event]> },
+    /// Something else is out of order; the same again later may work.
+    Host { reason: String },
+}
+
+impl Runner {
+    pub fn new(context: RunnerContext, subject: Subject) -> Self {
+        let from = subject.generation.next();
+        let store = Arc::clone(&context.store);
+        let state = State::new(store, subject.generation.id, &subject.collections, from == Position(0));
+        Self {
+            follower: context.reader.follow_log(from, subject.filter.clone()),
+            context,
+            subject,
+            guest: None,
+            state: Some(state),
+            committed: from,
+            folded: from,
+            uncommitted: 0,
+            suspect: None,
+            attempts: 0,
+        }
+    }
+
+    /// Runs until the generation is stopped.
+    pub async fn run(mut self) {
+        let stop = self.subject.generation.stop.clone();
+        tracing::info!(
+            event_id = log_id::PROJECTION_STARTED,
+            plugin = self.subject.plugin,
+            generation = self.subject.generation.id.0,
+            position = self.committed.0,
+            "projection started"
+        );
+        while !stop.is_cancelled() {
+            match self.round(&stop).await {
+                Ok(()) => {}
+                Err(Interruption::Stop) => break,
+                Err(interruption) => {
+                    if self.recover(interruption, &stop).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.leave().await;
+    }
+
+    /// One checkpoint: folds what is there, up to its bounds, and commits it.
+    async fn round(&mut self, stop: &CancellationToken) -> Result<(), Interruption> {
+        let limit = PageLimit { events: limits::CHECKPOINT_EVENTS_MAX, bytes: limits::CALL_BYTES_MAX };
+        let mut page = tokio::select! {
+            page = self.follower.next_page(limit) => page,
+            () = stop.cancelled() => return Err(Interruption::Stop),
+        }
+        .map_err(read_failed)?;
+        let timer =
+            self.context.metrics.projection_batch_seconds.with_label_values(&[&self.subject.plugin]).start_timer();
+        loop {
+            self.fold(&page.events).await?;
+            self.folded = self.follower.next_position();
+            if let Some(last) = page.events.last() {
+                let seen_at = last.recorded_at();
+                self.subject.generation.progress.send_modify(|progress| progress.seen_at = seen_at);
+            }
+            if page.end || self.checkpoint_is_full() || stop.is_cancelled() {
+                break;
+            }
+            page = self.follower.ready_page(limit).await.map_err(read_failed)?;
+        }
+        self.commit(page.end).await?;
+        timer.observe_duration();
+        Ok(())
+    }
+
+    fn checkpoint_is_full(&self) -> bool {
+        let state = self.state.as_ref().expect("no call is under way");
+        self.uncommitted >= limits::CHECKPOINT_EVENTS_MAX
+            || state.overlay_bytes() > limits::OVERLAY_BYTES_MAX / 4
+            || state.overlay_documents() > crate::limits::commit::DOCUMENTS_MAX / 4
+    }
+
+    /// Hands events to the guest in calls of bounded size.
+    async fn fold(&mut self, mut events: &[Event]) -> Result<(), Interruption> {
+        while !events.is_empty() {
+            let (call, rest) = events.split_at(self.call_length(events));
+            self.call(call.into()).await?;
+            self.folded = Position(call[call.len() - 1].position().0 + 1);
+            if self.inside_suspect(self.folded) || self.checkpoint_is_full() {
+                self.commit(false).await?;
+            }
+            events = rest;
+        }
+        Ok(())
+    }
+
+    fn inside_suspect(&self, position: Position) -> bool {
+        self.suspect.as_ref().is_some_and(|suspect| position.0 >= suspect.start && position.0 <= suspect.end)
+    }
+
+    /// How many of `events` the next call gets: up to the bounds of a call, and not past the start of a
+    /// suspected range; inside of that, one.
+    fn call_length(&self, events: &[Event]) -> usize {
+        let first = events[0].position().0;
+        let until = match &self.suspect {
+            Some(suspect) if suspect.contains(&first) => return 1,
+            Some(suspect) if first < suspect.start => suspect.start,
+            Some(_) | None => u64::MAX,
+        };
+        let mut bytes = 0;
+        let fitting = events.iter().take(limits::CALL_EVENTS_MAX).take_while(|event| {
+            bytes += event.raw().len();
+            event.position().0 < until && bytes <= limits::CALL_BYTES_MAX
+        });
+        fitting.count().max(1)
+    }
+
+    async fn call(&mut self, events: Arc<[Event]>) -> Result<(), Interruption> {
+        let mut guest = match self.guest.take() {
+            Some(guest) => guest,
+            None => {
+                self.instantiate().await.map_err(|error| Interruption::Guest { error, events: Arc::clone(&events) })?
+            }
+        };
+        self.subject.log.begin_call(self.context.clock.now());
+        let state = self.state.take().expect("no call is under way");
+        let (state, outcome) = guest.apply(Arc::clone(&events), state).await;
+        self.state = Some(state);
+        match outcome {
+            Ok(()) => {
+                self.uncommitted += events.len();
+                self.guest = Some(guest);
+                Ok(())
+            }
+            // Whatever the failure left in the instance goes with it.
+            Err(error) => Err(Interruption::Guest { error, events }),
+        }
+    }
+
+    async fn instantiate(&mut self) -> Result<Box<dyn ProjectionGuest>, GuestError> {
+        let environment = GuestEnvironment { config: Arc::new([]), log: Arc::clone(&self.subject.log) };
+        self.subject.module.projection(environment).await
+    }
+
+    /// Commits documents and checkpoint in one unit. Without documents the checkpoint may stay behind
+    /// in memory for a while: reading the same events again would change nothing.
+    async fn commit(&mut self, at_end: bool) -> Result<(), Interruption> {
+        let state = self.state.as_mut().expect("no call is under way");
+        let documents = state.changes();
+        let (generation, count) = (self.subject.generation.id, documents.len());
+        let lag = self.folded.0 - self.committed.0;
+        if count > 0 || lag > limits::CHECKPOINT_LAG_MAX {
+            let mut changes = Vec::with_capacity(2);
+            if count > 0 {
+                changes.push(Change::PutDocuments { generation, documents });
+            }
+            changes.push(Change::Advance { generation, from: self.committed, to: self.folded });
+            self.context.committer.commit(Unit::change(changes)).await.map_err(commit_failed)?;
+            self.committed = self.folded;
+        }
+        self.state.as_mut().expect("no call is under way").settle();
+        self.report(count, at_end);
+        Ok(())
+    }
+
+    fn report(&mut self, documents: usize, at_end: bool) {
+        let (metrics, name) = (&self.context.metrics, &[self.subject.plugin.as_str()]);
+        let events = std::mem::take(&mut self.uncommitted) as u64;
+        metrics.projection_events.with_label_values(name).inc_by(events);
+        metrics.projection_documents.with_label_values(name).inc_by(documents as u64);
+        if let Some(guest) = &self.guest {
+            let bytes = i64::try_from(guest.memory_bytes()).unwrap_or(i64::MAX);
+            metrics.plugin_memory_bytes.with_label_values(name).set(bytes);
+        }
+        let passed = self.suspect.as_ref().is_none_or(|suspect| self.folded.0 >= suspect.end);
+        if passed {
+            (self.suspect, self.attempts) = (None, 0);
+        }
+        let phase = if at_end { Phase::Live } else { Phase::CatchingUp };
+        let mut became_live = false;
+        self.subject.generation.progress.send_modify(|progress| {
+            became_live = phase == Phase::Live && progress.phase != Phase::Live;
+            progress.next = self.folded;
+            progress.phase = phase;
+            progress.folded += events;
+            if passed {
+                progress.failure = None;
+            }
+        });
+        if became_live {
+            let (plugin, position) = (&self.subject.plugin, self.folded.0);
+            tracing::info!(event_id = log_id::PROJECTION_LIVE, plugin, position, "projection is at the end of the log");
+        }
+    }
+
+    /// Goes back to the last checkpoint and decides how to go on. `Err` ends the runner.
+    async fn recover(&mut self, interruption: Interruption, stop: &CancellationToken) -> Result<(), ()> {
+        self.back_to_checkpoint();
+        match interruption {
+            Interruption::Stop => Err(()),
+            Interruption::Host { reason } => {
+                self.attempts = (self.attempts + 1).min(limits::RETRIES_MAX);
+                self.retry_later(reason, None, None, stop).await
+            }
+            Interruption::Guest { error, events } => {
+                self.count_failure(&error);
+                if events.len() > 1 {
+                    let (first, last) = (events[0].position().0, events[events.len() - 1].position().0);
+                    self.suspect = Some(first..last + 1);
+                    return Ok(());
+                }
+                self.attempts += 1;
+                let position = events[0].position();
+                self.suspect = Some(position.0..position.0 + 1);
+                let (again, after) = worth_repeating(&error, self.attempts);
+                if again {
+                    self.retry_later(error.to_string(), Some(position), after, stop).await
+                } else {
+                    self.pause(&error, position, stop).await
+                }
+            }
+        }
+    }
+
+    fn back_to_checkpoint(&mut self) {
+        self.guest = None;
+        self.uncommitted = 0;
+        if let Some(state) = &mut self.state {
+            state.discard();
+        }
+        self.folded = self.committed;
+        self.follower = self.context.reader.follow_log(self.committed, self.subject.filter.clone());
+    }
+
+    fn count_failure(&self, error: &GuestError) {
+        let reason = match error {
+            GuestError::Failed(_) => "failed",
+            GuestError::Trapped { .. } => "trapped",
+            GuestError::DeadlineExceeded { .. } => "deadline",
+            GuestError::OutOfMemory { .. } => "memory",
+            GuestError::State(_) => "state",
+        };
+        self.context.metrics.plugin_failures.with_label_values(&[self.subject.plugin.as_str(), reason]).inc();
+    }
+
+    async fn retry_later(
+        &mut self,
+        reason: String,
+        position: Option<Position>,
+        after: Option<Duration>,
+        stop: &CancellationToken,
+    ) -> Result<(), ()> {
+        let delay = after.unwrap_or_else(|| back_off(self.attempts));
+        let (plugin, attempts) = (&self.subject.plugin, self.attempts);
+        tracing::warn!(event_id = log_id::PROJECTION_RETRIES, plugin, attempts, reason, "projection retries");
+        self.context.metrics.plugin_retries.with_label_values(&[plugin.as_str()]).inc();
+        self.fail(Phase::Retrying, reason, position);
+        tokio::select! {
+            () = tokio::time::sleep(delay) => Ok(()),
+            () = stop.cancelled() => Err(()),
+        }
+    }
+
+    /// Waits until it is stopped: a rebuild, a new revision or a removal does that.
+    async fn pause(&mut self, error: &GuestError, position: Position, stop: &CancellationToken) -> Result<(), ()> {
+        let (plugin, reason) = (&self.subject.plugin, error.to_string());
+        tracing::error!(
+            event_id = log_id::PROJECTION_PAUSED,
+            plugin,
+            position = position.0,
+            reason,
+            "projection paused"
+        );
+        self.context.metrics.projection_state.with_label_values(&[plugin.as_str()]).set(1);
+        self.fail(Phase::Paused, reason, Some(position));
+        stop.cancelled().await;
+        self.context.metrics.projection_state.with_label_values(&[self.subject.plugin.as_str()]).set(0);
+        Err(())
+    }
+
+    fn fail(&self, phase: Phase, reason: String, position: Option<Position>) {
+        let failure = FailureInfo { reason, position, time: self.context.clock.now(), attempts: self.attempts };
+        self.subject.generation.progress.send_modify(|progress| {
+            progress.phase = phase;
+            progress.failure = Some(failure);
+        });
+    }
+
+    /// Makes the checkpoint durable that was only in memory, as far as the store still takes it.
+    async fn leave(&mut self) {
+        let clean = self.state.as_ref().is_some_and(State::is_clean);
+        if clean && self.folded > self.committed {
+            let generation = self.subject.generation.id;
+            let change = Change::Advance { generation, from: self.committed, to: self.folded };
+            let _ = self.context.committer.commit(Unit::change(vec![change])).await;
+        }
+        tracing::info!(event_id = log_id::PROJECTION_STOPPED, plugin = self.subject.plugin, "projection stopped");
+        self.subject.generation.progress.send_modify(|progress| progress.phase = Phase::Stopped);
+    }
+}
+
+/// Whether a single event's failure may go away, and the guest's own wish for the delay.
+fn worth_repeating(error: &GuestError, attempts: u32) -> (bool, Option<Duration>) {
+    match error {
+        GuestError::Failed(Failure { disposition: Disposition::Retry, retry_after_ms, .. }) => {
+            (attempts <= limits::RETRIES_MAX, retry_after_ms.map(|ms| Duration::from_millis(ms.into())))
+        }
+        GuestError::State(error) => (matches!(**error, StateError::Store(_)), None),
+        GuestError::Failed(_)
+        | GuestError::Trapped { .. }
+        | GuestError::DeadlineExceeded { .. }
+        | GuestError::OutOfMemory { .. } => (false, None),
+    }
+}
+
+/// 100 ms, doubled for each attempt, at most 30 s.
+fn back_off(attempts: u32) -> Duration {
+    let doubled = limits::RETRY_BASE_MS << attempts.saturating_sub(1).min(16);
+    Duration::from_millis(doubled.min(limits::RETRY_MS_MAX))
+}
+
+fn read_failed(error: crate::log::read::ReadError) -> Interruption {
+    match error {
+        crate::log::read::ReadError::Stopped => Interruption::Stop,
+        error => Interruption::Host { reason: crate::tasks::chain(&error) },
+    }
+}
+
+fn commit_failed(error: CommitError) -> Interruption {
+    match error {
+        // Another runner has this generation, or it is gone.
+        CommitError::Rejected(_) | CommitError::Stopped => Interruption::Stop,
+        CommitError::Overloaded | CommitError::Store(_) => Interruption::Host { reason: crate::tasks::chain(&error) },
+    }
+}

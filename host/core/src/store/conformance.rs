@@ -339,6 +339,8 @@ async fn plugins_and_generations_are_kept(store: &impl Store) {
     let plugins = store.plugins().await.expect("read");
     assert_eq!((plugins.len(), &plugins[0].current), (1, &revision(2, "bb")), "the newest revision is current");
     assert_eq!(plugins[0].created_at, Timestamp(1), "a plugin is as old as its first revision");
+    let revisions: Vec<u32> = store.revisions().await.expect("read").iter().map(|r| r.number).collect();
+    assert_eq!(revisions, [1, 2], "old revisions are kept");
     assert_eq!(store.component("aa").await.expect("read").as_deref(), Some(&b"aa"[..]), "old components are kept");
     let changes = vec![
         Change::CreateGeneration(generation(1)),

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::event::{Chunk, Event, Offset, Position};
 use crate::limits;
 use crate::name::{Pattern, StreamName};
-use crate::record::{GenerationId, GenerationRecord, PluginRecord};
+use crate::record::{GenerationId, GenerationRecord, PluginRecord, RevisionRecord};
 
 #[derive(Debug)]
 pub struct MemoryStore {
@@ -32,6 +32,7 @@ struct Inner {
     streams: BTreeMap<StreamName, Stream>,
     positions: HashMap<Uuid, Position>,
     plugins: BTreeMap<String, PluginRecord>,
+    revisions: BTreeMap<(String, u32), RevisionRecord>,
     components: HashMap<String, Bytes>,
     generations: BTreeMap<GenerationId, GenerationRecord>,
     documents: BTreeMap<(GenerationId, String, String), Bytes>,
@@ -133,6 +134,7 @@ impl Inner {
                 let plugin = self.plugins.entry(record.name.clone()).or_insert(record);
                 plugin.current = revision.clone();
                 plugin.kind = revision.kind;
+                self.revisions.insert((revision.plugin.clone(), revision.number), revision.clone());
                 self.components.insert(revision.sha256.clone(), component.clone());
             }
             Change::CreateGeneration(record) => {
@@ -157,7 +159,8 @@ impl Inner {
             }
             Change::RemovePlugin { name } => {
                 self.plugins.remove(name);
-                let used: Vec<&str> = self.plugins.values().map(|p| p.current.sha256.as_str()).collect();
+                self.revisions.retain(|(plugin, _), _| plugin != name);
+                let used: Vec<&str> = self.revisions.values().map(|revision| revision.sha256.as_str()).collect();
                 self.components.retain(|sha256, _| used.contains(&sha256.as_str()));
             }
         }
@@ -300,6 +303,10 @@ impl DocumentStore for MemoryStore {
 impl PluginStore for MemoryStore {
     async fn plugins(&self) -> Result<Vec<PluginRecord>, StoreError> {
         Ok(self.inner().plugins.values().cloned().collect())
+    }
+
+    async fn revisions(&self) -> Result<Vec<RevisionRecord>, StoreError> {
+        Ok(self.inner().revisions.values().cloned().collect())
     }
 
     async fn generations(&self) -> Result<Vec<GenerationRecord>, StoreError> {

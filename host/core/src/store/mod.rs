@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::event::{Event, Offset, Position};
 use crate::name::{Pattern, StreamName};
-use crate::record::{GenerationId, GenerationRecord, PluginRecord};
+use crate::record::{GenerationId, GenerationRecord, PluginRecord, RevisionRecord};
 
 pub use unit::{Appended, Change, Committed, DocumentChange, Expected, Rejection, StreamAppend, Unit, WrongOffset};
 
@@ -157,6 +157,9 @@ pub trait DocumentStore: Send + Sync {
 pub trait PluginStore: Send + Sync {
     /// All plugins, in byte order of their names.
     async fn plugins(&self) -> Result<Vec<PluginRecord>, StoreError>;
+
+    /// Every revision of every plugin, by plugin and number.
+    async fn revisions(&self) -> Result<Vec<RevisionRecord>, StoreError>;
 
     async fn generations(&self) -> Result<Vec<GenerationRecord>, StoreError>;
 

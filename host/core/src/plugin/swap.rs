@@ -1,0 +1,139 @@
+//! Rebuilding a read model in the shadow, and putting it in the place of the one that serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::registry::{Deployment, Plugins, retire};
+use crate::event::Position;
+use crate::log::commit::CommitError;
+use crate::log_id;
+use crate::projection::generation::{Generation, Phase};
+use crate::record::{GenerationId, GenerationState};
+use crate::store::{Change, Unit};
+
+/// Documents that one unit of a removal takes, so that appends are not held up behind it.
+const DROP_DOCUMENTS: usize = 2_000;
+
+/// How long a removal rests when the store does not answer.
+const DROP_RETRY: Duration = Duration::from_secs(1);
+
+impl Plugins {
+    /// Begins a new generation of the revision that is deployed. One that is being built already is
+    /// answered instead, unless it has stopped. `None` when there is no such plugin.
+    pub(crate) async fn rebuild(&self, name: &str) -> Result<Option<GenerationId>, CommitError> {
+        let _changing = self.0.changing.lock().await;
+        let Some(current) = self.deployment(name) else { return Ok(None) };
+        let building = current.building();
+        if let Some(building) = building.as_ref().filter(|building| !rests(building)) {
+            return Ok(Some(building.id));
+        }
+        let record = self.new_generation(&current.record.current, current.serving.is_none());
+        let mut changes = vec![Change::CreateGeneration(record.clone())];
+        changes.extend(building.as_ref().map(|building| retire(building.id)));
+        let Ok(ready) = self.ready(&current.record.current).await else { return Ok(None) };
+        self.0.context.committer.commit(Unit::change(changes)).await?;
+        let mut deployment = Deployment { building: None, ..(*current).clone() };
+        self.start_generation(&mut deployment, &record, &ready);
+        self.0.put(deployment);
+        if let Some(building) = building {
+            self.drop_generation(building);
+        }
+        Ok(Some(record.id))
+    }
+
+    /// Watches a generation that is being built, and swaps it in when it is as far as the serving one.
+    pub(super) fn swap_when_caught_up(&self, plugin: String, building: Arc<Generation>) {
+        let this = self.clone();
+        self.0.tasks.spawn("swap", async move {
+            let mut progress = building.progress.subscribe();
+            loop {
+                let serving = this.deployment(&plugin).and_then(|deployment| deployment.serving());
+                let goal = serving.map_or(Position(0), |serving| serving.next());
+                let far_enough = progress.wait_for(|p| p.next >= goal && p.phase != Phase::Retrying || over(p.phase));
+                match far_enough.await {
+                    Ok(now) if over(now.phase) => return Ok(()),
+                    Ok(_) => {}
+                    Err(_) => return Ok(()),
+                }
+                match this.try_swap(&plugin, &building).await {
+                    Ok(Swap::Done | Swap::GivenUp) => return Ok(()),
+                    // The serving one has moved on meanwhile.
+                    Ok(Swap::NotYet) => {}
+                    Err(_) => tokio::time::sleep(DROP_RETRY).await,
+                }
+            }
+        });
+    }
+
+    async fn try_swap(&self, plugin: &str, building: &Arc<Generation>) -> Result<Swap, CommitError> {
+        let _changing = self.0.changing.lock().await;
+        let Some(current) = self.deployment(plugin) else { return Ok(Swap::GivenUp) };
+        if current.building.as_ref().is_none_or(|current| current.id != building.id) {
+            return Ok(Swap::GivenUp);
+        }
+        let old = current.serving();
+        if old.as_ref().is_some_and(|old| building.next() < old.next()) {
+            return Ok(Swap::NotYet);
+        }
+        let serve = Change::SetGenerationState { generation: building.id, state: GenerationState::Serving };
+        let mut changes = vec![serve];
+        changes.extend(old.as_ref().map(|old| retire(old.id)));
+        self.0.context.committer.commit(Unit::change(changes)).await?;
+        if let Some(old) = &old {
+            // Nobody who read the old one may see the new one behind it.
+            building.raise_floor(old.next());
+        }
+        self.0.put(Deployment { serving: Some(Arc::clone(building)), building: None, ..(*current).clone() });
+        tracing::info!(event_id = log_id::PROJECTION_SWAPPED, plugin, generation = building.id.0, "read model swapped");
+        if let Some(old) = old {
+            building.raise_floor(old.next());
+            self.drop_generation(old);
+        }
+        Ok(Swap::Done)
+    }
+
+    /// Removes a generation's documents, a bounded unit at a time, once nobody uses them. What is left
+    /// when the host stops is removed after its next start.
+    pub(super) fn drop_generation(&self, generation: Arc<Generation>) {
+        let this = self.clone();
+        let stop = self.0.tasks.stop_token();
+        self.0.tasks.spawn("drop generation", async move {
+            generation.stopped().await;
+            generation.retire().await;
+            while !stop.is_cancelled() {
+                let change = Change::DropDocuments { generation: generation.id, limit: DROP_DOCUMENTS };
+                match this.0.context.committer.commit(Unit::change(vec![change])).await {
+                    Ok(committed) if committed.removed < DROP_DOCUMENTS as u64 => break,
+                    Ok(_) => {}
+                    Err(CommitError::Stopped) => return Ok(()),
+                    Err(_) => tokio::time::sleep(DROP_RETRY).await,
+                }
+            }
+            if !stop.is_cancelled() {
+                let change = Change::DropGeneration { generation: generation.id };
+                let _ = this.0.context.committer.commit(Unit::change(vec![change])).await;
+                tracing::info!(
+                    event_id = log_id::GENERATION_DROPPED,
+                    generation = generation.id.0,
+                    "generation dropped"
+                );
+            }
+            Ok(())
+        });
+    }
+}
+
+enum Swap {
+    Done,
+    NotYet,
+    /// Another one is being built, or the plugin is gone.
+    GivenUp,
+}
+
+fn over(phase: Phase) -> bool {
+    phase == Phase::Stopped
+}
+
+fn rests(generation: &Generation) -> bool {
+    matches!(generation.progress.borrow().phase, Phase::Paused | Phase::Stopped)
+}

@@ -1,0 +1,142 @@
+//! A generation as the rest of the host sees it: how far it is, how it is doing, how to stop it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Timestamp;
+use crate::event::Position;
+use crate::record::{GenerationId, GenerationRecord};
+
+/// How a generation's runner is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Behind the end of the log.
+    CatchingUp,
+    /// At the end of the log.
+    Live,
+    /// Waits before it tries a failed batch again.
+    Retrying,
+    /// Stopped at an event that it cannot fold; needs a person.
+    Paused,
+    Stopped,
+}
+
+impl Phase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::CatchingUp => "catching_up",
+            Phase::Live => "live",
+            Phase::Retrying => "retrying",
+            Phase::Paused => "paused",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why a generation does not move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureInfo {
+    pub reason: String,
+    /// The event that cannot be folded, when it is known.
+    pub position: Option<Position>,
+    pub time: Timestamp,
+    pub attempts: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Every event before this position is in the read model.
+    pub next: Position,
+    pub phase: Phase,
+    pub failure: Option<FailureInfo>,
+    /// Events folded since the host started.
+    pub folded: u64,
+    /// `recorded_at` of the newest event that was looked at.
+    pub seen_at: Timestamp,
+}
+
+/// A running generation.
+#[derive(Debug)]
+pub struct Generation {
+    pub id: GenerationId,
+    pub revision: u32,
+    pub progress: watch::Sender<Progress>,
+    pub stop: CancellationToken,
+    /// Held for reading while a query runs, and for writing when the generation is given up, so that
+    /// no query ever sees half of a read model.
+    in_use: Arc<RwLock<()>>,
+    retired: AtomicBool,
+    /// Queries wait until the generation has come this far: as far as the one that served before it.
+    floor: AtomicU64,
+}
+
+impl Generation {
+    pub fn new(record: &GenerationRecord) -> Self {
+        let progress = Progress {
+            next: record.checkpoint,
+            phase: Phase::CatchingUp,
+            failure: None,
+            folded: 0,
+            seen_at: Timestamp(0),
+        };
+        Self {
+            id: record.id,
+            revision: record.revision,
+            progress: watch::Sender::new(progress),
+            stop: CancellationToken::new(),
+            in_use: Arc::default(),
+            retired: AtomicBool::new(false),
+            floor: AtomicU64::new(0),
+        }
+    }
+
+    /// One that does not run: its documents are only to be removed.
+    pub fn new_stopped(record: &GenerationRecord) -> Self {
+        let this = Self::new(record);
+        this.progress.send_modify(|progress| progress.phase = Phase::Stopped);
+        this
+    }
+
+    /// One that cannot be run. It is stopped too, in that nobody has to be waited for.
+    pub fn new_paused(record: &GenerationRecord, reason: String, time: Timestamp) -> Self {
+        let this = Self::new_stopped(record);
+        let failure = FailureInfo { reason, position: None, time, attempts: 0 };
+        this.progress.send_modify(|progress| progress.failure = Some(failure));
+        this
+    }
+
+    pub fn next(&self) -> Position {
+        self.progress.borrow().next
+    }
+
+    pub fn floor(&self) -> Position {
+        Position(self.floor.load(Ordering::Acquire))
+    }
+
+    pub fn raise_floor(&self, floor: Position) {
+        self.floor.fetch_max(floor.0, Ordering::AcqRel);
+    }
+
+    /// Keeps the documents in place while the guard lives; `None` when they are being removed.
+    pub async fn hold(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        let guard = Arc::clone(&self.in_use).read_owned().await;
+        (!self.retired.load(Ordering::Acquire)).then_some(guard)
+    }
+
+    /// Returns when no query uses the documents any more, and none will again.
+    pub async fn retire(&self) {
+        let _alone = self.in_use.write().await;
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Stops the runner and waits until it has.
+    pub async fn stopped(&self) {
+        self.stop.cancel();
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = progress.wait_for(|progress| progress.phase == Phase::Stopped).await;
+    }
+}
