@@ -1,0 +1,38 @@
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A named part of the read model, and the type of its documents. Declare each as a constant, name it
+/// in the [`Descriptor`](crate::Descriptor), and pass it to [`State`](crate::State).
+pub struct Collection<T> {
+    name: &'static str,
+    description: &'static str,
+    documents: PhantomData<fn() -> T>,
+}
+
+impl<T> Collection<T> {
+    /// `name` is 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, description: "", documents: PhantomData }
+    }
+
+    /// Says what the collection holds, for those who query it. Up to 1,000 bytes.
+    #[must_use]
+    pub const fn describe(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) const fn description(&self) -> &'static str {
+        self.description
+    }
+}
+
+impl<T> fmt::Debug for Collection<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Collection").field(&self.name).finish()
+    }
+}

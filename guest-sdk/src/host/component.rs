@@ -1,0 +1,54 @@
+use crate::export::bindings::wasmill::plugin::{config, event_details, log, state};
+use crate::log::Level;
+
+pub(crate) fn get(collection: &str, key: &str) -> Option<Vec<u8>> {
+    state::get(collection, key)
+}
+
+pub(crate) fn get_many(collection: &str, keys: &[&str]) -> Vec<Option<Vec<u8>>> {
+    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+    state::get_many(collection, &keys)
+}
+
+pub(crate) fn put_many(collection: &str, entries: Vec<(String, Vec<u8>)>) {
+    let entries: Vec<_> = entries.into_iter().map(|(key, value)| state::Entry { key, value }).collect();
+    state::put_many(collection, &entries);
+}
+
+pub(crate) fn remove(collection: &str, key: &str) {
+    state::remove(collection, key);
+}
+
+pub(crate) fn scan(
+    collection: &str,
+    prefix: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> (Vec<(String, Vec<u8>)>, Option<String>) {
+    let page = state::scan(collection, prefix, after, limit);
+    (page.entries.into_iter().map(|entry| (entry.key, entry.value)).collect(), page.next_after)
+}
+
+pub(crate) fn event_details(index: u32) -> Vec<(String, String)> {
+    event_details::attributes_of(index)
+}
+
+pub(crate) fn config_get(key: &str) -> Option<String> {
+    config::get(key)
+}
+
+pub(crate) fn config_get_all() -> Vec<(String, String)> {
+    config::get_all()
+}
+
+pub(crate) fn log_write(level: Level, message: &str, fields: &[(&str, &str)]) {
+    let level = match level {
+        Level::Trace => log::Level::Trace,
+        Level::Debug => log::Level::Debug,
+        Level::Info => log::Level::Info,
+        Level::Warn => log::Level::Warn,
+        Level::Error => log::Level::Error,
+    };
+    let fields: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    log::write(level, message, &fields);
+}

@@ -1,0 +1,71 @@
+use crate::descriptor::Kind;
+use crate::{Context, Descriptor, Event, EventSet, Failure, Prefetch, State};
+
+/// A plugin that folds events into documents. Export it with
+/// [`export_projection!`](crate::export_projection).
+pub trait Projection {
+    /// The events that it understands; those of other types are skipped.
+    type Event: EventSet;
+
+    fn descriptor() -> Descriptor;
+
+    /// Folds one event. The changes become visible with those of the whole batch, or not at all.
+    ///
+    /// # Errors
+    /// A failure rolls the whole batch back; the host then finds out which event is at fault.
+    fn apply(event: Self::Event, context: &Context, state: &mut State) -> Result<(), Failure>;
+
+    /// Names documents that [`apply`](Self::apply) will read for this event, so that those of a whole
+    /// batch are fetched in one call of the host each collection. It saves time and changes nothing
+    /// else: whatever is not named here is fetched when it is read.
+    fn documents(_event: &Self::Event, _context: &Context, _prefetch: &mut Prefetch) {}
+}
+
+/// The descriptor of `P` as it leaves the component.
+pub(crate) fn describe<P: Projection>() -> Descriptor {
+    P::descriptor().of_kind(Kind::Projection)
+}
+
+/// Folds one batch, and writes what it changed at its end.
+///
+/// Everything is decoded before anything is folded: the documents of the whole batch are known then,
+/// and a malformed event costs no host call.
+pub(crate) fn apply<P: Projection>(batch: &[Event]) -> Result<(), Failure> {
+    let mut events = Vec::with_capacity(batch.len());
+    for context in contexts(batch) {
+        match P::Event::decode(context.event_type(), context.data()) {
+            Some(Ok(event)) => events.push((event, context)),
+            Some(Err(error)) => return Err(context.malformed(&error)),
+            None => {}
+        }
+    }
+
+    let mut state = State::default();
+    let mut prefetch = state.prefetch();
+    for (event, context) in &events {
+        P::documents(event, context, &mut prefetch);
+    }
+    prefetch.fetch();
+
+    for (event, context) in events {
+        P::apply(event, &context, &mut state).map_err(|failure| failure.at(context.index()))?;
+    }
+    state.write()
+}
+
+fn contexts(batch: &[Event]) -> impl Iterator<Item = Context<'_>> {
+    (0_u32..).zip(batch).map(|(index, event)| Context::new(event, index))
+}
+
+/// Makes a component of a [`Projection`]. Once in a crate; on native targets it does nothing, so that
+/// the crate can be tested there.
+#[macro_export]
+macro_rules! export_projection {
+    ($projection:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            type Plugin = $crate::macros::ProjectionPlugin<$projection>;
+    $crate::macros::bindings::export_projection_plugin!(Plugin with_types_in $crate::macros::bindings);
+        };
+    };
+}
