@@ -1,0 +1,43 @@
+use wasmill_guest::{Descriptor, Subscription};
+
+use crate::{BOMBS, COUNTS, DETAILS, ECHOES, PROBES};
+
+pub(crate) fn descriptor() -> Descriptor {
+    if cfg!(feature = "describe-loops") {
+        crate::harm::spin();
+    }
+    if cfg!(feature = "describe-gigabyte") {
+        crate::harm::gigabyte();
+    }
+    Descriptor::new("test-guest", env!("CARGO_PKG_VERSION"))
+        .describe("Does what it is told, mostly harm")
+        .subscribe(Subscription::to_streams(["guest-*"]))
+        .collection(&COUNTS)
+        .collection(&ECHOES)
+        .collection(&DETAILS)
+        .collection(&PROBES)
+        .collection(&BOMBS)
+}
+
+/// A descriptor that the SDK has no words for, exported by hand.
+#[cfg(all(feature = "bad-descriptor", target_family = "wasm"))]
+mod bad {
+    use wasmill_guest::macros::bindings;
+    use wasmill_guest::{Event, Failure};
+
+    struct BadDescriptor;
+
+    impl bindings::exports::wasmill::plugin::descriptor::Guest for BadDescriptor {
+        fn describe() -> String {
+            r#"{"name":"test-guest","version":"1.0.0","kind":"projection","colour":"red"}"#.to_owned()
+        }
+    }
+
+    impl bindings::exports::wasmill::plugin::projection::Guest for BadDescriptor {
+        fn apply(_: Vec<Event>) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    bindings::export_projection_plugin!(BadDescriptor with_types_in bindings);
+}
