@@ -76,5 +76,6 @@ pub mod macros {
     #[cfg(target_family = "wasm")]
     pub use crate::export::{ProjectionPlugin, bindings};
     pub use crate::json::from_bytes as from_json;
+    pub use crate::projection::is_projection;
     pub use serde_json::Error as JsonError;
 }

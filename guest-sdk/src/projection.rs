@@ -21,6 +21,10 @@ pub trait Projection {
     fn documents(_event: &Self::Event, _context: &Context, _prefetch: &mut Prefetch) {}
 }
 
+/// To name a projection is to use it, and saves its crate from warnings of dead code.
+#[doc(hidden)]
+pub fn is_projection<P: Projection>() {}
+
 /// The descriptor of `P` as it leaves the component.
 pub(crate) fn describe<P: Projection>() -> Descriptor {
     P::descriptor().of_kind(Kind::Projection)
@@ -57,11 +61,13 @@ fn contexts(batch: &[Event]) -> impl Iterator<Item = Context<'_>> {
     (0_u32..).zip(batch).map(|(index, event)| Context::new(event, index))
 }
 
-/// Makes a component of a [`Projection`]. Once in a crate; on native targets it does nothing, so that
-/// the crate can be tested there.
+/// Makes a component of a [`Projection`]. Once in a crate. On native targets it only checks the type, so
+/// that the crate can be tested there.
 #[macro_export]
 macro_rules! export_projection {
     ($projection:ty) => {
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = $crate::macros::is_projection::<$projection>;
         #[cfg(target_family = "wasm")]
         const _: () = {
             type Plugin = $crate::macros::ProjectionPlugin<$projection>;
