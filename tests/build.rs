@@ -1,0 +1,22 @@
+//! Builds the guests that the tests upload, each variant once, into a folder that they find by
+//! `GUESTS`.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+#[path = "../host/server/build/guest.rs"]
+mod guest;
+
+const SDK: [&str; 2] = ["guest-sdk", "wit"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    let guests = PathBuf::from(std::env::var("OUT_DIR")?);
+    println!("cargo::rustc-env=GUESTS={}", guests.display());
+    guest::build("flights", &[], &[SDK[0], SDK[1], "plugins/flights"], &guests.join("flights.wasm"))?;
+    for variant in ["", "describe-loops", "describe-gigabyte", "bad-descriptor"] {
+        let (features, name) = if variant.is_empty() { (vec![], "test-guest") } else { (vec![variant], variant) };
+        guest::build("test-guest", &features, &[SDK[0], SDK[1], "tests/guests"], &guests.join(format!("{name}.wasm")))?;
+    }
+    Ok(())
+}

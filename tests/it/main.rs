@@ -1,0 +1,14 @@
+//! Tests over the real binary, its real ports and real components.
+//!
+//! `tests/run` builds what they need and runs them.
+
+mod support;
+
+mod append;
+mod bad_input;
+mod flights;
+mod follow;
+mod kill;
+mod plugins;
+mod process;
+mod tidy;

@@ -1,0 +1,126 @@
+//! Components that break the contract or the peace: each ends in a clear answer, and the host and its
+//! other plugins go on.
+
+use serde_json::json;
+
+use crate::support::{TestHost, flights};
+
+async fn refused(host: &TestHost, component: Vec<u8>, code: &str, words: &[&str]) {
+    let (_, before) = host.get("/api/plugins").await;
+    let (status, problem) = host.try_deploy(component).await;
+    assert_eq!((status, problem["code"].as_str()), (422, Some(code)), "{problem}");
+    for word in words {
+        assert!(problem.to_string().contains(word), "`{word}` is said in {problem}");
+    }
+    assert_eq!(host.get("/api/plugins").await.1, before, "nothing was deployed");
+    host.assert_healthy().await;
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the text is WebAssembly")
+}
+
+#[tokio::test]
+async fn what_is_not_a_component_is_refused() {
+    let host = TestHost::start().await;
+    refused(&host, b"not wasm at all".to_vec(), "component_invalid", &[]).await;
+    refused(&host, wat("(module)"), "component_invalid", &["module"]).await;
+    let flights = std::fs::read(flights::rust_component()).expect("the guest is built");
+    refused(&host, flights[..flights.len() / 2].to_vec(), "component_invalid", &[]).await;
+    let (status, problem) = host.post("/api/plugins", "application/wasm", vec![0; (64 << 20) + 1]).await;
+    assert_eq!((status, problem["code"].as_str()), (413, Some("body_too_large")), "{problem}");
+}
+
+#[tokio::test]
+async fn missing_exports_and_forbidden_imports_are_named() {
+    let host = TestHost::start().await;
+    let missing = ["descriptor", "projection"];
+    refused(&host, wat("(component)"), "component_refused", &missing).await;
+    let import = r#"(component (import "acme:bank/transfer@1.0.0" (instance (export "pay" (func)))))"#;
+    refused(&host, wat(import), "component_refused", &["acme:bank/transfer@1.0.0"]).await;
+    let http = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#;
+    refused(&host, wat(http), "component_refused", &["wasi:http/outgoing-handler"]).await;
+    let newer = r#"(component (import "wasmill:plugin/state@0.2.0" (instance)))"#;
+    refused(&host, wat(newer), "component_refused", &["wasmill:plugin/state@0.2.0", "0.1"]).await;
+}
+
+#[tokio::test]
+async fn a_describe_that_loops_asks_for_too_much_or_lies_is_refused() {
+    let host = TestHost::start().await;
+    let variant = |name: &str| std::fs::read(flights::guest(name)).expect(name);
+    refused(&host, variant("describe-loops"), "plugin_failed", &["ms"]).await;
+    refused(&host, variant("describe-gigabyte"), "plugin_failed", &["memory"]).await;
+    refused(&host, variant("bad-descriptor"), "descriptor_invalid", &[]).await;
+}
+
+/// A projection that meets each hostile event in turn pauses there, says why, and hurts nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_projection_pauses_and_its_neighbour_goes_on() {
+    for (event_type, words) in [
+        ("loop", "ms"),
+        ("gigabyte", "memory"),
+        ("panic", "crashed"),
+        ("recurse", "crashed"),
+        ("exit", "crashed"),
+        ("state-bomb", "bytes"),
+        ("huge-document", "262144"),
+        ("undeclared", "not declared"),
+        ("reject", "reject"),
+        ("halt", "halt"),
+    ] {
+        let host = TestHost::start().await;
+        host.deploy(&flights::guest("test-guest")).await;
+        host.deploy(&flights::rust_component()).await;
+        host.publish("guest-1", &json!([{ "type": "fine", "data": 1 }])).await;
+        let bad = host.publish("guest-1", &json!([{ "type": event_type, "data": {} }])).await;
+        host.publish("guest-1", &json!([{ "type": "fine", "data": 1 }])).await;
+        let position = bad["lastPosition"].as_u64().expect("a position");
+        let path = format!("/api/projections/test-guest/documents/counts/fine?waitFor={position}&timeout=30s");
+        let (status, problem) = host.get(&path).await;
+        assert_eq!((status, problem["code"].as_str()), (503, Some("position_not_reached")), "{event_type}: {problem}");
+        let (_, projection) = host.get("/api/projections/test-guest").await;
+        let failure = &projection["failure"];
+        assert_eq!((projection["state"].as_str(), failure["position"].as_u64()), (Some("paused"), Some(position)), "{projection}");
+        assert!(failure["reason"].as_str().is_some_and(|reason| reason.contains(words)), "{event_type}: {failure}");
+        let (_, counted) = host.get("/api/projections/test-guest/documents/counts/fine").await;
+        assert_eq!(counted["value"], json!(1), "all before it is folded, nothing of it or after it: {counted}");
+        let flight = json!([{ "type": "flight.cancelled", "key": "k", "data": { "flight": "X1", "carrier": "AA", "origin": "JFK", "dest": "MIA", "miles": 1 } }]);
+        let last = host.publish("aircraft-1", &flight).await["lastPosition"].as_u64().expect("a position");
+        let path = format!("/api/projections/flights/documents/carriers/AA?waitFor={last}");
+        let (status, carrier) = host.get(&path).await;
+        assert_eq!((status, &carrier["value"]["cancelled"]), (200, &json!(1)), "the neighbour goes on: {carrier}");
+        assert_eq!(host.get("/health/live").await.0, 200);
+        host.publish("health-check", &json!([{ "type": "checked", "data": {} }])).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_bounded() {
+    let host = TestHost::start().await;
+    host.deploy(&flights::guest("test-guest")).await;
+    let last = host.publish("guest-1", &json!([{ "type": "log-flood", "data": {} }])).await["lastPosition"].clone();
+    host.get(&format!("/api/projections/test-guest/documents/counts/x?waitFor={last}")).await;
+    let (status, logs) = host.get("/api/plugins/test-guest/logs?limit=1000").await;
+    let lines = logs["lines"].as_array().map(Vec::len);
+    assert!(status == 200 && lines.is_some_and(|lines| lines > 0 && lines <= 1_000), "{status} {lines:?}");
+    host.assert_healthy().await;
+}
+
+#[tokio::test]
+async fn a_guest_sees_an_events_details_and_no_clock() {
+    let host = TestHost::start().await;
+    host.deploy(&flights::guest("test-guest")).await;
+    let id = "0198f7a2-0000-7000-8000-000000000001";
+    let event = json!([{ "id": id, "type": "details", "data": {}, "tags": ["t:1"], "headers": { "h": "v" }, "workflowId": "w" }]);
+    let last = host.publish("guest-1", &event).await["lastPosition"].clone();
+    let (status, details) = host.get(&format!("/api/projections/test-guest/documents/details/{id}?waitFor={last}")).await;
+    assert_eq!(status, 200, "{details}");
+    let text = details["value"].to_string();
+    for word in ["t:1", "header.h", "workflow-id", "recorded-at-us"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    let removed = reqwest::Client::new().delete(host.path("/api/plugins/test-guest")).send().await.expect("an answer");
+    assert!(removed.status().is_success(), "{}", removed.status());
+    assert_eq!(host.get("/api/projections/test-guest").await.0, 404);
+    assert_eq!(host.get("/api/plugins").await.1["plugins"], json!([]));
+}

@@ -1,0 +1,174 @@
+//! A host process on a data directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tonic::transport::Channel;
+use wasmill_server::proto::log_service_client::LogServiceClient;
+use wasmill_server::proto::plugin_service_client::PluginServiceClient;
+use wasmill_server::proto::projection_service_client::ProjectionServiceClient;
+
+/// Every wait in the tests ends after this.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary that stands beside this test's.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("WASMILL_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test has a path");
+    let binary = test.ancestors().nth(2).expect("target/release/deps/it").join("wasmill");
+    assert!(binary.exists(), "{} is missing: cargo build --release", binary.display());
+    binary
+}
+
+pub struct TestHost {
+    child: Child,
+    pub url: String,
+    pub dir: Arc<tempfile::TempDir>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl TestHost {
+    pub async fn start() -> Self {
+        Self::start_in(Arc::new(tempfile::tempdir().expect("a temporary folder"))).await
+    }
+
+    /// Starts on what an earlier host has left.
+    pub async fn start_in(dir: Arc<tempfile::TempDir>) -> Self {
+        Self::start_with(dir, &[]).await
+    }
+
+    pub async fn start_with(dir: Arc<tempfile::TempDir>, flags: &[&str]) -> Self {
+        let mut child = command(dir.path()).args(flags).spawn().expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let (told, address) = tokio::sync::oneshot::channel();
+        tokio::spawn(read_log(stderr, Arc::clone(&log), told));
+        let address = tokio::time::timeout(PATIENCE, address).await.expect("the host listens in time");
+        let address = address.unwrap_or_else(|_| panic!("the host ended: {}", log.lock().unwrap().join("\n")));
+        Self { child, url: format!("http://{address}"), dir, log }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the host runs")
+    }
+
+    /// Lines of its log so far.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.log.lock().unwrap().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// kill -9; returns what it leaves behind.
+    pub async fn kill(mut self) -> Arc<tempfile::TempDir> {
+        self.child.kill().await.expect("the host is killed");
+        Arc::clone(&self.dir)
+    }
+
+    /// SIGTERM; returns the exit code and what it leaves behind.
+    pub async fn terminate(mut self) -> (Option<i32>, Arc<tempfile::TempDir>) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs");
+        assert!(sent.success());
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the host drains in time");
+        (status.expect("it is waited for").code(), Arc::clone(&self.dir))
+    }
+
+    pub async fn channel(&self) -> Channel {
+        Channel::from_shared(self.url.clone()).expect("a URL").connect().await.expect("the host accepts")
+    }
+
+    pub async fn log(&self) -> LogServiceClient<Channel> {
+        LogServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
+    }
+
+    pub async fn plugins(&self) -> PluginServiceClient<Channel> {
+        PluginServiceClient::new(self.channel().await)
+    }
+
+    pub async fn projections(&self) -> ProjectionServiceClient<Channel> {
+        ProjectionServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
+    }
+
+    pub fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(reqwest::get(self.path(path)).await.expect("the host answers")).await
+    }
+
+    pub async fn post(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let request = reqwest::Client::new().post(self.path(path)).header("content-type", content_type).body(body);
+        answer(request.send().await.expect("the host answers")).await
+    }
+
+    /// Publishes events given as JSON, and expects that they are taken.
+    pub async fn publish(&self, stream: &str, events: &Value) -> Value {
+        let path = format!("/api/event-streams/{stream}/events");
+        let (status, body) = self.post(&path, "application/json", events.to_string()).await;
+        assert_eq!(status, 201, "{body}");
+        body
+    }
+
+    /// Deploys a component file.
+    pub async fn deploy(&self, file: &Path) -> Value {
+        let (status, body) = self.try_deploy(std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))).await;
+        assert!(status == 201 || status == 200, "{status} {body}");
+        body
+    }
+
+    pub async fn try_deploy(&self, component: Vec<u8>) -> (u16, Value) {
+        self.post("/api/plugins", "application/wasm", component).await
+    }
+
+    /// The host is ready and takes events: asked after every attack.
+    pub async fn assert_healthy(&self) {
+        let (status, health) = self.get("/health").await;
+        assert_eq!(status, 200, "{health}");
+        self.publish("health-check", &serde_json::json!([{ "type": "checked", "data": {} }])).await;
+    }
+}
+
+pub fn command(dir: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+        .arg(dir)
+        .current_dir(dir)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Keeps the log, and tells the address when the host listens (log record 101).
+async fn read_log(
+    stderr: BufReader<tokio::process::ChildStderr>,
+    log: Arc<Mutex<Vec<String>>>,
+    told: tokio::sync::oneshot::Sender<String>,
+) {
+    let (mut lines, mut told) = (stderr.lines(), Some(told));
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Ok(record) = serde_json::from_str::<Value>(&line)
+            && record["event_id"] == wasmill_core::log_id::HOST_LISTENING
+            && let (Some(told), Some(address)) = (told.take(), record["address"].as_str())
+        {
+            let _ = told.send(address.to_owned());
+        }
+        log.lock().unwrap().push(line);
+    }
+}
+
+async fn answer(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("a body");
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
