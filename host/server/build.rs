@@ -13,6 +13,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("wasmill.v1.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        // Headers in one order, whatever the client's map made of them: the content of an event is
+        // compared when its id comes a second time.
+        .btree_map(".")
+        // Stored bytes are this message already: they are handed on, not built anew.
+        .extern_path(".wasmill.v1.Event", "crate::wire::Event")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,5 +1,16 @@
 //! The faces of Wasmill: gRPC, HTTP, sockets and the command line, and the wiring behind them.
 
+pub mod config;
+pub mod telemetry;
+
+pub mod errors;
+pub mod wire;
+
+pub mod access;
+pub mod app;
+pub mod pages;
+pub mod grpc;
+
 /// The generated messages, clients and servers of `proto/wasmill/v1`.
 #[allow(clippy::all, unreachable_pub, unused_qualifications)]
 pub mod proto {

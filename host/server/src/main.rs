@@ -1,1 +1,7 @@
-fn main(){}
+//! The binary `wasmill`: hands its arguments to the command line, and is the only place that ends the process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wasmill_server::cli::main(std::env::args_os()).into()
+}

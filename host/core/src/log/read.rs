@@ -145,9 +145,7 @@ impl Reader {
         let mut events = self.store.read_stream(stream, from, direction, bounded(limit)).await?;
         events.retain(|event| event.position() < tail);
         let Some(last) = events.last().map(Event::offset) else {
-            let info =
-                self.store.stream(stream).await?.filter(|info| info.last_position < tail || info.next_offset.0 > 1);
-            let info = info.ok_or_else(|| ReadError::StreamNotFound(stream.clone()))?;
+            let info = self.store.stream(stream).await?.ok_or_else(|| ReadError::StreamNotFound(stream.clone()))?;
             let next = match direction {
                 Direction::Forward => Some(from.max(info.first_offset)),
                 Direction::Backward => None,
