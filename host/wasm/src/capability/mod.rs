@@ -1,0 +1,15 @@
+//! What the host gives to guests: one file for each interface of the contract. Each is the generated
+//! `Host` trait on the [`Sandbox`](crate::sandbox::Sandbox), so it can be tested without any Wasm.
+
+mod config;
+mod event_details;
+mod log;
+mod state;
+
+use crate::sandbox::Sandbox;
+use crate::worlds::v0_1::projection::bindings::wasmill::plugin::{events, outcomes, types};
+
+// These carry types and nothing that could be called.
+impl types::Host for Sandbox {}
+impl events::Host for Sandbox {}
+impl outcomes::Host for Sandbox {}

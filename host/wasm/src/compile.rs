@@ -1,0 +1,18 @@
+//! Machine code out of a component that keeps the contract.
+
+use wasmill_core::guest::ComponentError;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// Compiles on threads of its own, which end with it: wasmtime would take one for each core, and the
+/// host has other work.
+pub(crate) fn compile(engine: &Engine, component: &[u8], threads: usize) -> Result<Component, ComponentError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).thread_name(|_| "wasm-compile".into());
+    let pool = pool.build().map_err(|error| ComponentError::Compile(error.to_string()))?;
+    pool.install(|| Component::from_binary(engine, component)).map_err(|error| {
+        let reason = format!("{error:#}");
+        // The second is how wasmtime reports the body of a function; the type of it is not public.
+        let invalid = error.is::<wasmparser::BinaryReaderError>() || reason.contains("Invalid input WebAssembly");
+        if invalid { ComponentError::Invalid(reason) } else { ComponentError::Compile(reason) }
+    })
+}

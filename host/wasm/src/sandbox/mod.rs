@@ -1,0 +1,140 @@
+//! All that one instance can reach, and every limit on it.
+
+mod end;
+mod memory;
+mod meter;
+mod output;
+mod still;
+mod voice;
+mod wasi;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmill_core::event::Event;
+use wasmill_core::guest::GuestError;
+use wasmill_core::limits::plugin as limits;
+use wasmill_core::projection::state::State;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use memory::MemoryLimit;
+use meter::Meter;
+use output::Output;
+
+pub(crate) use still::forbid_timers;
+pub(crate) use voice::Voice;
+
+/// What one host call may carry out of the guest: a whole checkpoint's documents, and their keys.
+/// It bounds what the host allocates before it has looked at any of it.
+const CALL_OUT_BYTES_MAX: usize = limits::OVERLAY_BYTES_MAX + 4 * 1024 * 1024;
+/// Handles (streams, pollables, errors of WASI) that an instance may hold. Standard libraries use a
+/// dozen; a leak ends here.
+const HANDLES_MAX: usize = 1_000;
+/// One request for random numbers: the host allocates it before the guest has room for it.
+const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The data of a store.
+pub(crate) struct Sandbox {
+    wasi: WasiCtx,
+    handles: ResourceTable,
+    memory: MemoryLimit,
+    meter: Arc<Meter>,
+    output: Output,
+    pub(crate) voice: Voice,
+    pub(crate) config: Arc<[(String, String)]>,
+    /// What the call under way works on; none while an instance starts or describes itself.
+    pub(crate) work: Option<Work>,
+    /// Why the host ended the call, when it did: the error that comes out of wasmtime is only its echo.
+    ended: Option<GuestError>,
+}
+
+/// A batch, and the state that it is folded into.
+pub(crate) struct Work {
+    pub(crate) events: Arc<[Event]>,
+    pub(crate) state: State,
+}
+
+impl Sandbox {
+    /// A store with nothing in it yet, for an instance that has `memory_bytes_max` to live in.
+    pub(crate) fn store(
+        engine: &Engine,
+        memory_bytes_max: usize,
+        voice: Voice,
+        config: Arc<[(String, String)]>,
+    ) -> Store<Self> {
+        let meter = Arc::new(Meter::default());
+        let output = Output::new(voice.clone());
+        let mut handles = ResourceTable::new();
+        handles.set_max_capacity(HANDLES_MAX);
+        let sandbox = Self {
+            wasi: wasi::still(&output),
+            handles,
+            memory: MemoryLimit::new(memory_bytes_max),
+            meter: Arc::clone(&meter),
+            output,
+            voice,
+            config,
+            work: None,
+            ended: None,
+        };
+        let mut store = Store::new(engine, sandbox);
+        store.limiter(|sandbox| &mut sandbox.memory);
+        store.set_hostcall_fuel(CALL_OUT_BYTES_MAX);
+        store.set_max_component_handles(HANDLES_MAX);
+        store.epoch_deadline_callback(move |mut store| match meter.overdrawn() {
+            Some(limit) => {
+                let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                Err(store.data_mut().end(GuestError::DeadlineExceeded { limit_ms }))
+            }
+            // Each tick the thread goes to the next guest that waits for one.
+            None => Ok(UpdateDeadline::Yield(1)),
+        });
+        store
+    }
+
+    /// Ends the call under way. What is returned has to be handed to wasmtime, which traps with it.
+    pub(crate) fn end(&mut self, why: GuestError) -> wasmtime::Error {
+        let error = wasmtime::Error::msg(why.to_string());
+        self.ended.get_or_insert(why);
+        error
+    }
+
+    pub(crate) fn work(&mut self, asked_for: &str) -> wasmtime::Result<&mut Work> {
+        let nothing = || wasmtime::Error::msg(format!("{asked_for} is only there while events are applied"));
+        self.work.as_mut().ok_or_else(nothing)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory.used()
+    }
+
+    pub(crate) fn memory_bytes_max(&self) -> usize {
+        self.memory.limit()
+    }
+}
+
+/// Runs one call into the guest of `store`: its lines are allowed anew, its time is measured, and what
+/// went wrong is told in the host's words. After an error the instance is dead.
+pub(crate) async fn call<T>(
+    store: &mut Store<Sandbox>,
+    deadline: Duration,
+    guest: impl AsyncFnOnce(&mut Store<Sandbox>) -> wasmtime::Result<T>,
+) -> Result<T, GuestError> {
+    let sandbox = store.data();
+    sandbox.voice.begin_call();
+    sandbox.output.begin_call();
+    let meter = Arc::clone(&sandbox.meter);
+    store.set_epoch_deadline(1);
+    let outcome = meter.measure(deadline, guest(store)).await;
+    let sandbox = store.data_mut();
+    sandbox.output.end_call();
+    outcome.map_err(|error| sandbox.why_it_ended(&error))
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.handles }
+    }
+}
