@@ -64,14 +64,19 @@ fn contexts(batch: &[Event]) -> impl Iterator<Item = Context<'_>> {
 /// Makes a component of a [`Projection`]. Once in a crate. On native targets it only checks the type, so
 /// that the crate can be tested there.
 #[macro_export]
+#[rustfmt::skip]
 macro_rules! export_projection {
     ($projection:ty) => {
         #[cfg(not(target_family = "wasm"))]
         const _: fn() = $crate::macros::is_projection::<$projection>;
+
         #[cfg(target_family = "wasm")]
         const _: () = {
-            type Plugin = $crate::macros::ProjectionPlugin<$projection>;
-    $crate::macros::bindings::export_projection_plugin!(Plugin with_types_in $crate::macros::bindings);
+            // Items of a macro are not hygienic: a plainer name could be the projection's own.
+            type WasmillExports = $crate::macros::ProjectionPlugin<$projection>;
+            $crate::macros::bindings::export_projection_plugin!(
+                WasmillExports with_types_in $crate::macros::bindings
+            );
         };
     };
 }
