@@ -5,9 +5,8 @@ pub(crate) fn get(collection: &str, key: &str) -> Option<Vec<u8>> {
     state::get(collection, key)
 }
 
-pub(crate) fn get_many(collection: &str, keys: &[&str]) -> Vec<Option<Vec<u8>>> {
-    let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-    state::get_many(collection, &keys)
+pub(crate) fn get_many(collection: &str, keys: &[String]) -> Vec<Option<Vec<u8>>> {
+    state::get_many(collection, keys)
 }
 
 pub(crate) fn put_many(collection: &str, entries: Vec<(String, Vec<u8>)>) {

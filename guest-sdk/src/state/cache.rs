@@ -1,6 +1,7 @@
 //! The documents of one collection that a batch has touched.
 
 use std::any::Any;
+use std::mem;
 
 use serde::Serialize;
 
@@ -61,9 +62,11 @@ impl Documents {
         if unread.is_empty() {
             return;
         }
-        let keys: Vec<&str> = unread.iter().map(|slot| slot.key.as_str()).collect();
+        // The keys are lent to the call, since copying them would cost as much as the rest of this.
+        let keys: Vec<String> = unread.iter_mut().map(|slot| mem::take(&mut slot.key)).collect();
         let documents = host::get_many(self.collection, &keys);
-        for (slot, document) in unread.iter_mut().zip(documents) {
+        for ((slot, key), document) in unread.into_iter().zip(keys).zip(documents) {
+            slot.key = key;
             slot.fill(document);
         }
     }

@@ -103,10 +103,10 @@ pub(crate) fn get(collection: &str, key: &str) -> Option<Vec<u8>> {
     })
 }
 
-pub(crate) fn get_many(collection: &str, keys: &[&str]) -> Vec<Option<Vec<u8>>> {
+pub(crate) fn get_many(collection: &str, keys: &[String]) -> Vec<Option<Vec<u8>>> {
     with(|memory| {
         memory.check(collection);
-        let find = |key: &&str| memory.documents.get(&(collection.to_owned(), (*key).to_owned())).cloned();
+        let find = |key: &String| memory.documents.get(&(collection.to_owned(), key.clone())).cloned();
         keys.iter().map(find).collect()
     })
 }
