@@ -1,0 +1,11 @@
+//! The databases that can stand behind a host, each an implementation of [`wasmill_core::store::Store`].
+//!
+//! The only crate that knows SQL. What passes and what places events get is decided by
+//! `wasmill_core::store::plan`; a backend here loads what the plan has to know and writes what it says.
+//! A backend is a folder, split by what is stored (`log`, `streams`, `documents`, `plugins`), with the
+//! same file names in each; its tables are in `migrations/`.
+
+mod chunk;
+pub mod sqlite;
+
+pub use sqlite::{SqliteOptions, SqliteStore};

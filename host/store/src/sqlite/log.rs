@@ -1,0 +1,121 @@
+//! The log: chunks, the ids of their events, and the head.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+use uuid::Uuid;
+use wasmill_core::clock::Timestamp;
+use wasmill_core::event::{Chunk, Event, Position};
+use wasmill_core::store::{Head, StoreError};
+
+use super::error::Failure;
+use super::pages;
+use super::rows::{Rows, Statement};
+use super::streams::{self, StreamRow, upsert_streams};
+use crate::chunk::{Numbers, checksum};
+
+/// The newest place of the log, as the writer keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogHead {
+    pub(super) next_position: Position,
+    pub(super) recorded_at: Timestamp,
+}
+
+/// Everything that a group appends, in one statement string, so that it is one hop to the connection's
+/// thread. The ids come first: they are what may fail, and little has been written by then.
+macro_rules! append {
+    () => {
+        concat!(
+            "
+        with recursive n(i) as (select 0 union all select i + 1 from n where i + 1 < ?)
+        insert into event_id (id, position)
+        select substr(ids, i * 16 + 1, 16), first_position + i
+        from n, (select ? as ids, ? as first_position);
+
+        insert into chunk (first_position, event_count, stream_id, first_offset, recorded_at, crc, run)
+        select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+            substr(packed, value ->> 6, value ->> 7)
+        from (select ? as packed), json_each(?);",
+            upsert_streams!(),
+            "
+        update log_head set next_position = ?, recorded_at = ?;"
+        )
+    };
+}
+
+const APPEND: &str = append!();
+/// For a group that only appends: the whole transaction is one hop.
+const APPEND_ALONE: &str = concat!("begin immediate;", append!(), "commit");
+
+/// `chunks` are in position order and without gaps; `streams` holds a row for each of their streams.
+pub(super) fn append(chunks: &[&Chunk], streams: &[StreamRow], after: LogHead, alone: bool) -> Statement {
+    let events = chunks.iter().flat_map(|chunk| &chunk.events);
+    let ids: Vec<u8> = events.flat_map(|event| event.id().into_bytes()).collect();
+    let count = ids.len() as i64 / 16;
+    let first_position = after.next_position.0.cast_signed() - count;
+    let stream_ids: HashMap<_, _> = streams.iter().map(|row| (&row.name, row.head.id)).collect();
+    let mut rows = Rows::with_capacity(chunks.len(), chunks.iter().map(|chunk| chunk.run.len()).sum());
+    for chunk in chunks {
+        let stream_id = stream_ids[&chunk.stream];
+        let numbers = Numbers {
+            first_position: chunk.first_position.0,
+            event_count: u64::from(chunk.count),
+            stream_id,
+            first_offset: chunk.first_offset.0,
+            recorded_at: chunk.recorded_at.0,
+        };
+        let run = rows.put(&chunk.run);
+        rows.push(&[
+            numbers.first_position.cast_signed(),
+            numbers.event_count.cast_signed(),
+            numbers.stream_id,
+            numbers.first_offset.cast_signed(),
+            numbers.recorded_at,
+            i64::from(checksum(&numbers, &chunk.run)),
+            run.at,
+            run.length,
+        ]);
+    }
+    let statement = sqlx::query(if alone { APPEND_ALONE } else { APPEND }).bind(count).bind(ids).bind(first_position);
+    let statement = streams::bind_upsert(rows.bind_to(statement), streams);
+    statement.bind(after.next_position.0.cast_signed()).bind(after.recorded_at.0)
+}
+
+pub(super) async fn head(connection: &mut SqliteConnection) -> sqlx::Result<(Head, LogHead)> {
+    let row = sqlx::query("select next_position, log_id, recorded_at from log_head").fetch_one(connection).await?;
+    let next_position = Position(row.try_get::<i64, _>(0)?.cast_unsigned());
+    let log_id = Uuid::from_slice(row.try_get(1)?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok((Head { next_position, log_id }, LogHead { next_position, recorded_at: Timestamp(row.try_get(2)?) }))
+}
+
+/// Those of `ids` that the log knows.
+pub(super) async fn find(connection: &mut SqliteConnection, ids: &HashSet<Uuid>) -> Result<Vec<Event>, Failure> {
+    const POSITIONS: &str = "
+        with recursive n(i) as (select 0 union all select i + 1 from n where i + 1 < ?)
+        select known.position
+        from n, (select ? as ids) cross join event_id known on known.id = substr(ids, i * 16 + 1, 16)";
+    const CHUNKS: &str = "
+        select first_position, stream_id, crc, run from chunk
+        where first_position in
+            (select (select max(first_position) from chunk where first_position <= value) from json_each(?))";
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.into_bytes()).collect();
+    let positions = sqlx::query_scalar(POSITIONS).bind(ids.len() as i64).bind(bytes);
+    let positions: Vec<i64> = if ids.is_empty() { Vec::new() } else { positions.fetch_all(&mut *connection).await? };
+    let (mut found, mut chunk) = (Vec::new(), Vec::new());
+    if positions.is_empty() {
+        return Ok(found);
+    }
+    let mut rows = sqlx::query(CHUNKS).bind(format!("{positions:?}")).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        pages::stored(&row, Bytes::copy_from_slice(row.try_get(3)?))?.open(&mut chunk)?;
+        for event in chunk.drain(..).filter(|event| ids.contains(&event.id())) {
+            // A copy of its own, or one event would hold its whole chunk in memory.
+            let own = Event::decode(Bytes::copy_from_slice(event.raw()));
+            found.push(own.map_err(|error| StoreError::Damaged { what: error.to_string() })?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,19 @@
+//! The schema's versions, embedded. Each is applied once, in a transaction, and never edited after a
+//! release: its checksum is in the database.
+
+use sqlx::SqlStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqliteConnection;
+
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "log", include_str!("../../../../migrations/sqlite/0001_log.sql"))];
+
+/// The newest version that this binary knows.
+pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
+pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+    let migration = |(version, description, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, description.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.map(migration).to_vec()).run(connection).await
+}

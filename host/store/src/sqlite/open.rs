@@ -1,0 +1,206 @@
+//! Opening: what the file is, which version it has, and whether what it says of itself holds together.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::ConnectOptions;
+use tokio::sync::Notify;
+use uuid::Uuid;
+use wasmill_core::clock::{Clock, SystemClock};
+use wasmill_core::event::Position;
+use wasmill_core::record::GenerationId;
+use wasmill_core::store::Source;
+
+use super::commit::Writer;
+use super::error::{is_busy, is_damage};
+use super::log::{self, LogHead};
+use super::streams::Heads;
+use super::{migrations, plugins};
+
+/// How an embedded database is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The database file, made when it is missing; its directory has to be there. Two more files are
+    /// kept beside it while it is open, of the same name with `-wal` and `-shm`.
+    pub path: PathBuf,
+    /// Connections for reads, 1 or more; each is a thread with a page cache of 4 MiB, made when it is
+    /// first wanted. One read uses one of them.
+    pub readers: u32,
+    /// Page cache of the writer.
+    pub cache_bytes: usize,
+}
+
+impl SqliteOptions {
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), readers: 4, cache_bytes: 16 << 20 }
+    }
+}
+
+/// Why a database was not opened. Nothing was written to it, but for migrations that were applied.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the database {} cannot be opened", path.display())]
+    Inaccessible { path: PathBuf, #[source] source: Source },
+    #[error("the database {} is locked by another process", path.display())]
+    Locked { path: PathBuf, #[source] source: Source },
+    #[error("{} is not a database of Wasmill", path.display())]
+    Foreign { path: PathBuf },
+    #[error(
+        "the database {} was written by a newer Wasmill: it has version {found}, this binary knows up to {known}",
+        path.display()
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("version {version} of the database {} is not the one that this binary knows", path.display())]
+    Altered { path: PathBuf, version: i64 },
+    #[error("the database {} cannot be brought to version {}", path.display(), migrations::NEWEST)]
+    NotMigrated { path: PathBuf, #[source] source: Source },
+    #[error("the database {} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error(
+        "the log in {} ends at position {head}, but generation {generation} of plugin `{plugin}` has read up to \
+         {checkpoint}: the log was restored from a backup that is older than its read models",
+        path.display()
+    )]
+    Behind { path: PathBuf, head: Position, plugin: String, generation: GenerationId, checkpoint: Position },
+}
+
+/// "WSML", set by the first migration.
+const APPLICATION_ID: i64 = 0x5753_4d4c;
+/// How long a lock of another process, such as a backup, is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read waits for a connection before it is told that the store is unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const READER_CACHE_BYTES: usize = 4 << 20;
+
+pub(super) async fn open(options: &SqliteOptions) -> Result<(Writer, SqlitePool), OpenError> {
+    let path = &options.path;
+    check_header(path)?;
+    let mut connection = connect_options(path, options.cache_bytes, "writer")
+        .create_if_missing(true)
+        .connect()
+        .await
+        .map_err(|error| refused(path, error))?;
+    migrate(path, &mut connection).await?;
+    let writer = load(path, connection).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(connect_options(path, READER_CACHE_BYTES, "reader").read_only(true));
+    Ok((writer, readers))
+}
+
+/// Checkpoints of the write-ahead log are not made by the connection that commits, which would stall
+/// appends: see the checkpointer.
+pub(super) fn connect_options(path: &Path, cache_bytes: usize, role: &'static str) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("synchronous", "full")
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", format!("-{}", cache_bytes / 1024))
+        .thread_name(move |n| format!("sqlite-{role}-{n}"))
+        .disable_statement_logging()
+}
+
+/// Refuses what is certainly something else, before SQLite has touched it.
+fn check_header(path: &Path) -> Result<(), OpenError> {
+    let inaccessible = |source: std::io::Error| OpenError::Inaccessible { path: path.into(), source: source.into() };
+    let mut header = [0; 100];
+    match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // Empty, or cut off within the header: made, but never written, by a host that was killed.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof && is_empty(path) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(OpenError::Foreign { path: path.into() }),
+        Err(error) => Err(inaccessible(error)),
+        Ok(()) => {
+            let id = i64::from(u32::from_be_bytes([header[68], header[69], header[70], header[71]]));
+            // Not yet ours is a zero: the first migration may still be in the write-ahead log.
+            let ours = header.starts_with(b"SQLite format 3\0") && (id == APPLICATION_ID || id == 0);
+            if ours { Ok(()) } else { Err(OpenError::Foreign { path: path.into() }) }
+        }
+    }
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.len() == 0)
+}
+
+async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    const TABLES: &str = "
+        select count(*) filter (where name = '_sqlx_migrations'), count(*) from sqlite_schema where type = 'table'";
+    let refused = |error| refused(path, error);
+    let (migrations, tables): (i64, i64) = sqlx::query_as(TABLES).fetch_one(&mut *connection).await.map_err(refused)?;
+    if migrations == 0 && tables > 0 {
+        return Err(OpenError::Foreign { path: path.into() });
+    }
+    // Only now is it certain whose file this is.
+    sqlx::query("pragma journal_mode = wal").execute(&mut *connection).await.map_err(refused)?;
+    migrations::migrate(connection).await.map_err(|error| match error {
+        MigrateError::VersionMissing(found) if found > migrations::NEWEST => {
+            OpenError::Newer { path: path.into(), found, known: migrations::NEWEST }
+        }
+        MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => {
+            OpenError::Altered { path: path.into(), version }
+        }
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_busy(&error) || is_damage(&error) => {
+            refused(error)
+        }
+        error => OpenError::NotMigrated { path: path.into(), source: error.into() },
+    })
+}
+
+/// Reads what the writer has to know, and checks that the parts agree. It looks at the newest rows
+/// only: the time to open does not grow with the log. What it does not see is found when it is read.
+async fn load(path: &Path, mut connection: SqliteConnection) -> Result<Writer, OpenError> {
+    const START: &str = "
+        insert into log_head (id, log_id, restore_epoch, next_position, recorded_at, created_at)
+        values (1, ?, 0, 0, 0, ?) on conflict (id) do nothing";
+    const END: &str = "select first_position + event_count from chunk order by first_position desc limit 1";
+    let refused = |error| refused(path, error);
+    let damaged = |what: String| OpenError::Damaged { path: path.into(), what };
+    let start = sqlx::query(START).bind(&Uuid::new_v4().as_bytes()[..]).bind(SystemClock.now().0);
+    start.execute(&mut connection).await.map_err(refused)?;
+    let (_, head) = log::head(&mut connection).await.map_err(refused)?;
+    let end: Option<i64> = sqlx::query_scalar(END).fetch_optional(&mut connection).await.map_err(refused)?;
+    // Removal may take the newest events, but no chunk can stand behind the head.
+    if end.is_some_and(|end| end.cast_unsigned() > head.next_position.0) {
+        return Err(damaged(format!("its chunks end at position {}, its head says {}", end.unwrap_or(0), head.next_position)));
+    }
+    let generations = plugins::generations(&mut connection).await.map_err(refused)?;
+    if let Some(ahead) = generations.iter().find(|generation| generation.checkpoint > head.next_position) {
+        return Err(OpenError::Behind {
+            path: path.into(),
+            head: head.next_position,
+            plugin: ahead.plugin.clone(),
+            generation: ahead.id,
+            checkpoint: ahead.checkpoint,
+        });
+    }
+    Ok(Writer {
+        heads: Heads::load(&mut connection).await.map_err(refused)?,
+        connection: Some(connection),
+        file: Arc::from(path),
+        head: LogHead { ..head },
+        checkpoints: generations.iter().map(|generation| (generation.id, generation.checkpoint)).collect(),
+        in_doubt: false,
+        committed: Arc::new(Notify::new()),
+    })
+}
+
+fn refused(path: &Path, error: sqlx::Error) -> OpenError {
+    let path = path.to_path_buf();
+    match error {
+        error if is_busy(&error) => OpenError::Locked { path, source: error.into() },
+        error if is_damage(&error) => OpenError::Damaged { path, what: error.to_string() },
+        error => OpenError::Inaccessible { path, source: error.into() },
+    }
+}
