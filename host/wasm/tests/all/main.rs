@@ -7,5 +7,7 @@ mod support;
 
 mod cache;
 mod calls;
+mod hostile;
 mod limits;
 mod refusals;
+mod world;
