@@ -1,4 +1,10 @@
-//! Compiles the protocol, without an installed protoc.
+//! Compiles the protocol, without an installed protoc, the plugin that the demo deploys, and the
+//! files that `wasmill plugin new` writes.
+
+#[path = "build/guest.rs"]
+mod guest;
+#[path = "build/projects.rs"]
+mod projects;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -21,5 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Stored bytes are this message already: they are handed on, not built anew.
         .extern_path(".wasmill.v1.Event", "crate::wire::Event")
         .compile_fds(descriptors)?;
+    guest::build("flights", &[], &["plugins/flights", "guest-sdk", "wit"], &out.join("flights.wasm"))?;
+    projects::embed(&out.join("projects.rs"))?;
     Ok(())
 }

@@ -4,7 +4,8 @@ use serde_json::json;
 use uuid::Uuid;
 use wasmill_server::proto::expected::Kind as ExpectedKind;
 use wasmill_server::proto::{
-    AppendRequest, Direction, Expected, GetStreamRequest, ListStreamsRequest, NewEvent, ReadLogRequest, ReadStreamRequest,
+    AppendRequest, Direction, Expected, GetStreamRequest, ListStreamsRequest, NewEvent, ReadLogRequest,
+    ReadStreamRequest,
 };
 
 use crate::support::TestHost;
@@ -43,7 +44,11 @@ async fn an_append_reads_back_whole_over_both_faces() {
     let request = ReadStreamRequest { stream: "order-1".into(), ..ReadStreamRequest::default() };
     let page = host.log().await.read_stream(request).await.expect("read").into_inner().message().await;
     let read = page.expect("a page").expect("a page").events.remove(0).into_event().expect("an event");
-    assert_eq!((read.data(), read.key(), read.schema_version()), (data.as_bytes(), Some("k-1"), 3), "bytes are unchanged");
+    assert_eq!(
+        (read.data(), read.key(), read.schema_version()),
+        (data.as_bytes(), Some("k-1"), 3),
+        "bytes are unchanged"
+    );
     assert_eq!((read.tags(), read.headers()), (vec!["customer:7"], vec![("source", "test")]));
     assert_eq!((read.id().to_string(), read.time().0), (id.clone(), 1_700_000_000_123_456));
 
@@ -51,9 +56,13 @@ async fn an_append_reads_back_whole_over_both_faces() {
     let event = &page["events"][0];
     assert_eq!((status, event["id"].as_str(), event["offset"].as_u64()), (200, Some(id.as_str()), Some(0)), "{page}");
     assert_eq!(event["time"], "2023-11-14T22:13:20.123456Z");
-    assert_eq!((&event["workflowId"], &event["correlationId"], &event["causationId"]), (&json!("w"), &json!("c"), &json!("x")));
+    assert_eq!(
+        (&event["workflowId"], &event["correlationId"], &event["causationId"]),
+        (&json!("w"), &json!("c"), &json!("x"))
+    );
     assert_eq!(event["data"], json!({ "ünï": [1, 2.5, "A"] }));
-    let raw = reqwest::get(host.path("/api/event-streams/order-1/events")).await.expect("read").text().await.expect("text");
+    let raw =
+        reqwest::get(host.path("/api/event-streams/order-1/events")).await.expect("read").text().await.expect("text");
     assert!(raw.contains(r#"[1, 2.50, "\u0041"]"#), "the data's own text is handed on: {raw}");
 }
 
@@ -62,7 +71,8 @@ async fn a_batch_is_atomic_and_a_wrong_offset_names_both_numbers() {
     let host = TestHost::start().await;
     let mut log = host.log().await;
     log.append(append("s", vec![event("a"), event("b")])).await.expect("taken");
-    let expecting = |kind| AppendRequest { expected: Some(Expected { kind: Some(kind) }), ..append("s", vec![event("c")]) };
+    let expecting =
+        |kind| AppendRequest { expected: Some(Expected { kind: Some(kind) }), ..append("s", vec![event("c")]) };
     let status = log.append(expecting(ExpectedKind::Offset(5))).await.expect_err("a wrong offset is refused");
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
     assert!(status.message().contains("expected at 5 but is at 1"), "{}", status.message());
@@ -107,7 +117,10 @@ async fn the_same_ids_are_answered_as_the_first_time() {
     let body = r#"[{"type":"a","data":1},{"type":"b","data":2}]"#;
     let first: serde_json::Value = keyed(body).await.expect("an answer").json().await.expect("JSON");
     let again: serde_json::Value = keyed(body).await.expect("an answer").json().await.expect("JSON");
-    assert_eq!((&first["firstOffset"], &again["firstOffset"], &again["duplicate"]), (&json!(0), &json!(0), &json!(true)));
+    assert_eq!(
+        (&first["firstOffset"], &again["firstOffset"], &again["duplicate"]),
+        (&json!(0), &json!(0), &json!(true))
+    );
 }
 
 #[tokio::test]
@@ -115,7 +128,9 @@ async fn streams_and_log_are_read_both_ways_and_by_filter() {
     let host = TestHost::start().await;
     let mut log = host.log().await;
     for n in 0..30 {
-        log.append(append(&format!("s-{}", n % 3), vec![event(if n % 2 == 0 { "even" } else { "odd" })])).await.expect("taken");
+        log.append(append(&format!("s-{}", n % 3), vec![event(if n % 2 == 0 { "even" } else { "odd" })]))
+            .await
+            .expect("taken");
     }
     let read = async |request: ReadLogRequest| {
         let mut pages = host.log().await.read_log(request).await.expect("read").into_inner();
@@ -125,7 +140,12 @@ async fn streams_and_log_are_read_both_ways_and_by_filter() {
         }
         positions
     };
-    let from = |from, direction: Direction, limit| ReadLogRequest { from_position: from, direction: direction.into(), limit, filter: None };
+    let from = |from, direction: Direction, limit| ReadLogRequest {
+        from_position: from,
+        direction: direction.into(),
+        limit,
+        filter: None,
+    };
     assert_eq!(read(from(None, Direction::Forward, 0)).await, (0..30).collect::<Vec<_>>());
     assert_eq!(read(from(Some(27), Direction::Forward, 2)).await, [27, 28]);
     assert_eq!(read(from(None, Direction::Backward, 3)).await, [29, 28, 27]);
@@ -139,7 +159,10 @@ async fn streams_and_log_are_read_both_ways_and_by_filter() {
 
     let streams = ListStreamsRequest { pattern: "s-*".into(), after: "s-0".into(), limit: 1 };
     let listed = log.list_streams(streams).await.expect("listed").into_inner();
-    assert_eq!((listed.streams[0].name.as_str(), listed.streams[0].next_offset, listed.next_after.as_str()), ("s-1", 10, "s-1"));
+    assert_eq!(
+        (listed.streams[0].name.as_str(), listed.streams[0].next_offset, listed.next_after.as_str()),
+        ("s-1", 10, "s-1")
+    );
     let stream = log.get_stream(GetStreamRequest { name: "s-2".into() }).await.expect("found").into_inner().stream;
     assert_eq!(stream.expect("a stream").last_position, 29);
 }
@@ -153,7 +176,11 @@ async fn what_an_event_causes_carries_its_ids_on() {
     host.publish("b", &json!([{ "type": "b", "data": 2, "causationId": cause }])).await;
     let (_, page) = host.get("/api/event-streams/b/events").await;
     let event = &page["events"][0];
-    assert_eq!((&event["workflowId"], &event["correlationId"]), (&json!("w-1"), &json!("c-1")), "inherited from the cause");
+    assert_eq!(
+        (&event["workflowId"], &event["correlationId"]),
+        (&json!("w-1"), &json!("c-1")),
+        "inherited from the cause"
+    );
 
     let request = reqwest::Client::new().post(host.path("/api/event-streams/c/events"));
     let request = request.header("x-correlation-id", "from-header").header("content-type", "application/json");

@@ -10,7 +10,14 @@ const EVENTS: &str = "/api/event-streams/s/events";
 
 /// Sends a body that has to be refused: with this status and code, a message that contains each of the
 /// `words`, and nothing stored.
-async fn refused(host: &TestHost, path: &str, content_type: &str, body: impl Into<reqwest::Body>, expected: (u16, &str), words: &[&str]) {
+async fn refused(
+    host: &TestHost,
+    path: &str,
+    content_type: &str,
+    body: impl Into<reqwest::Body>,
+    expected: (u16, &str),
+    words: &[&str],
+) {
     let before = next_position(host).await;
     let (status, problem) = host.post(path, content_type, body).await;
     assert_eq!((status, problem["code"].as_str()), (expected.0, Some(expected.1)), "{problem}");
@@ -47,7 +54,8 @@ async fn broken_protobuf_is_an_invalid_argument() {
     let host = TestHost::start().await;
     let append = "/wasmill.v1.LogService/Append";
     // A length that runs past the end; a field that is no field; text that is not UTF-8.
-    for message in [&b"\x0a\x20abc"[..], &b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..], &b"\x0a\x02\xc3\x28"[..]] {
+    for message in [&b"\x0a\x20abc"[..], &b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..], &b"\x0a\x02\xc3\x28"[..]]
+    {
         let status = raw::call(&host, append, message).await.expect_err("it is refused");
         assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
         host.assert_healthy().await;
@@ -60,7 +68,8 @@ async fn broken_protobuf_is_an_invalid_argument() {
 async fn a_batch_with_one_bad_event_is_refused_whole() {
     let host = TestHost::start().await;
     refused(&host, EVENTS, JSON, "[]", (400, "empty_append"), &["1 to 1000"]).await;
-    let batch = json!([{ "type": "a", "data": 1 }, { "type": "", "data": 2, "key": "" }, { "type": "b\u{7}", "data": 3 }]);
+    let batch =
+        json!([{ "type": "a", "data": 1 }, { "type": "", "data": 2, "key": "" }, { "type": "b\u{7}", "data": 3 }]);
     let rules = ["events[1].type", "events[1].key", "events[2].type", "U+0007"];
     refused(&host, EVENTS, JSON, batch.to_string(), (400, "invalid_event"), &rules).await;
     let many: Vec<Value> = (0..1_001).map(|n| json!({ "type": "a", "data": n })).collect();
@@ -116,10 +125,13 @@ async fn what_is_not_there_is_named() {
         assert_eq!((status, problem["code"].as_str()), (404, Some(code)), "{path}: {problem}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(word)), "{problem}");
     }
-    let request = GetDocumentRequest { projection: "p".into(), collection: "c".into(), key: "k".into(), wait_for: None };
+    let request =
+        GetDocumentRequest { projection: "p".into(), collection: "c".into(), key: "k".into(), wait_for: None };
     let status = host.projections().await.get_document(request).await.expect_err("there is none");
     assert_eq!(status.code(), tonic::Code::NotFound);
-    for (path, word) in [("/api/events?from=x", "from"), ("/api/events?limit=-1", "limit"), ("/api/events?colour=1", "colour")] {
+    for (path, word) in
+        [("/api/events?from=x", "from"), ("/api/events?limit=-1", "limit"), ("/api/events?colour=1", "colour")]
+    {
         let (status, problem) = host.get(path).await;
         assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_argument")), "{path}: {problem}");
         assert!(problem.to_string().contains(word), "{problem}");

@@ -67,7 +67,8 @@ async fn both_guests_give_every_figure_of_the_answers() {
     for projection in ["flights", "flights-js"] {
         assert_equal(&figures(&host, projection, last).await, &answers);
     }
-    let (rust, js) = (collection(&host, "flights", "airborne", last).await, collection(&host, "flights-js", "airborne", last).await);
+    let (rust, js) =
+        (collection(&host, "flights", "airborne", last).await, collection(&host, "flights-js", "airborne", last).await);
     assert_eq!(rust, js, "both guests give the same documents");
     host.assert_healthy().await;
 }

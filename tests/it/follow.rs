@@ -35,7 +35,8 @@ async fn a_follower_of_the_log_sees_each_event_once_in_order() {
     let read = async {
         let mut next = 0;
         while next < 1_500 {
-            let page = tokio::time::timeout(PATIENCE, pages.message()).await.expect("in time").expect("read").expect("a page");
+            let page =
+                tokio::time::timeout(PATIENCE, pages.message()).await.expect("in time").expect("read").expect("a page");
             for event in page.events {
                 assert_eq!(event.into_event().expect("an event").position().0, next, "no gap, no repeat");
                 next += 1;
@@ -53,7 +54,8 @@ async fn a_follower_of_a_stream_that_does_not_exist_yet_sees_it_from_its_first_e
     let read = async {
         let mut next = 0;
         while next < 200 {
-            let page = tokio::time::timeout(PATIENCE, pages.message()).await.expect("in time").expect("read").expect("a page");
+            let page =
+                tokio::time::timeout(PATIENCE, pages.message()).await.expect("in time").expect("read").expect("a page");
             for event in page.events {
                 let event = event.into_event().expect("an event");
                 assert_eq!((event.stream(), event.offset().0), ("s-1", next), "no gap, no repeat");
@@ -98,7 +100,11 @@ async fn server_sent_events_resume_after_the_last_one_seen() {
     let (events, ()) = tokio::join!(sse(&host, "/api/events/live", Some(11), 28), live);
     assert_eq!(events.iter().map(|(id, _)| *id).collect::<Vec<_>>(), (12..40).collect::<Vec<_>>(), "no gap, no repeat");
     let events = sse(&host, "/api/event-streams/s-1/events/live", Some(4), 15).await;
-    assert_eq!(events.iter().map(|(id, _)| *id).collect::<Vec<_>>(), (5..20).collect::<Vec<_>>(), "offsets in a stream");
+    assert_eq!(
+        events.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        (5..20).collect::<Vec<_>>(),
+        "offsets in a stream"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

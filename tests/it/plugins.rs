@@ -80,7 +80,11 @@ async fn a_hostile_projection_pauses_and_its_neighbour_goes_on() {
         assert_eq!((status, problem["code"].as_str()), (503, Some("position_not_reached")), "{event_type}: {problem}");
         let (_, projection) = host.get("/api/projections/test-guest").await;
         let failure = &projection["failure"];
-        assert_eq!((projection["state"].as_str(), failure["position"].as_u64()), (Some("paused"), Some(position)), "{projection}");
+        assert_eq!(
+            (projection["state"].as_str(), failure["position"].as_u64()),
+            (Some("paused"), Some(position)),
+            "{projection}"
+        );
         assert!(failure["reason"].as_str().is_some_and(|reason| reason.contains(words)), "{event_type}: {failure}");
         let (_, counted) = host.get("/api/projections/test-guest/documents/counts/fine").await;
         assert_eq!(counted["value"], json!(1), "all before it is folded, nothing of it or after it: {counted}");
@@ -113,7 +117,8 @@ async fn a_guest_sees_an_events_details_and_no_clock() {
     let id = "0198f7a2-0000-7000-8000-000000000001";
     let event = json!([{ "id": id, "type": "details", "data": {}, "tags": ["t:1"], "headers": { "h": "v" }, "workflowId": "w" }]);
     let last = host.publish("guest-1", &event).await["lastPosition"].clone();
-    let (status, details) = host.get(&format!("/api/projections/test-guest/documents/details/{id}?waitFor={last}")).await;
+    let (status, details) =
+        host.get(&format!("/api/projections/test-guest/documents/details/{id}?waitFor={last}")).await;
     assert_eq!(status, 200, "{details}");
     let text = details["value"].to_string();
     for word in ["t:1", "header.h", "workflow-id", "recorded-at-us"] {

@@ -99,7 +99,10 @@ async fn log_records_have_numbers_and_correlation_ids() {
     let request = request.header("x-correlation-id", "seen-in-the-log").header("content-type", "application/json");
     assert_eq!(request.body("[]").send().await.expect("an answer").status(), 400);
     let lines = host.log_lines();
-    assert!(!lines.is_empty() && lines.iter().all(|line| line["event_id"].is_u64() || line["target"] != "wasmill"), "{lines:?}");
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| line["event_id"].is_u64() || line["target"] != "wasmill"),
+        "{lines:?}"
+    );
     let (_, health) = host.get("/health").await;
     assert_eq!(health["status"], "healthy", "{health}");
 }

@@ -37,7 +37,8 @@ const KEPT_TO: [(&str, &[&str]); 9] = [
 /// Dependencies of each package of the workspace, development ones too.
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let metadata = Command::new(cargo).args(["metadata", "--format-version=1", "--no-deps"]).current_dir(root()).output();
+    let metadata =
+        Command::new(cargo).args(["metadata", "--format-version=1", "--no-deps"]).current_dir(root()).output();
     let metadata: Value = serde_json::from_slice(&metadata.expect("cargo runs").stdout).expect("metadata is JSON");
     let name = |package: &Value| package["name"].as_str().expect("a name").to_owned();
     let packages = metadata["packages"].as_array().expect("packages").iter();
@@ -122,7 +123,8 @@ fn links_in_the_guides_lead_somewhere() {
 /// A guest that no test claims is dead weight in every build.
 #[test]
 fn every_guest_is_claimed_by_a_test() {
-    let tests: String = sources(&[".rs"]).iter().filter(|file| file.starts_with(root().join("tests/it"))).map(|f| read(f)).collect();
+    let tests: String =
+        sources(&[".rs"]).iter().filter(|file| file.starts_with(root().join("tests/it"))).map(|f| read(f)).collect();
     for plugin in std::fs::read_dir(root().join("plugins")).expect("plugins/ is there") {
         let name = plugin.expect("an entry").file_name().to_string_lossy().into_owned();
         assert!(tests.contains(&name), "plugins/{name} is used by no test");
@@ -135,7 +137,8 @@ fn the_protocol_keeps_bufs_standard() {
     if !buf.exists() {
         return skip("buf is not installed (tests/tools)");
     }
-    let output = Command::new(buf).arg("lint").current_dir(root().join("host/server/proto")).output().expect("buf runs");
+    let output =
+        Command::new(buf).arg("lint").current_dir(root().join("host/server/proto")).output().expect("buf runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 

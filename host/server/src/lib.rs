@@ -6,10 +6,18 @@ pub mod telemetry;
 pub mod errors;
 pub mod wire;
 
-pub mod access;
-pub mod app;
-pub mod pages;
-pub mod grpc;
+mod access;
+mod app;
+mod convert;
+mod pages;
+
+mod grpc;
+mod http;
+
+mod front;
+pub mod serve;
+
+pub mod cli;
 
 /// The generated messages, clients and servers of `proto/wasmill/v1`.
 #[allow(clippy::all, unreachable_pub, unused_qualifications)]

@@ -34,7 +34,8 @@ impl StoredChunk {
             return Err(format!("its first event says position {}", first.position()));
         }
         let in_order = events.iter().zip(0..).all(|(event, n)| {
-            event.position().0.wrapping_sub(first.position().0) == n && event.offset().0.wrapping_sub(first.offset().0) == n
+            event.position().0.wrapping_sub(first.position().0) == n
+                && event.offset().0.wrapping_sub(first.offset().0) == n
         });
         if !in_order {
             return Err("its events do not follow one another".into());

@@ -118,7 +118,8 @@ impl TestHost {
 
     /// Deploys a component file.
     pub async fn deploy(&self, file: &Path) -> Value {
-        let (status, body) = self.try_deploy(std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))).await;
+        let (status, body) =
+            self.try_deploy(std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))).await;
         assert!(status == 201 || status == 200, "{status} {body}");
         body
     }

@@ -95,8 +95,7 @@ impl Batch {
 
 /// Removes up to `limit` documents of a generation.
 pub(super) fn drop_some(generation: GenerationId, limit: usize) -> Statement {
-    const DROP: &str =
-        "delete from document where rowid in (select rowid from document where generation = ? limit ?)";
+    const DROP: &str = "delete from document where rowid in (select rowid from document where generation = ? limit ?)";
     sqlx::query(DROP).bind(signed(generation.0)).bind(signed(limit as u64))
 }
 

@@ -5,8 +5,7 @@ use sqlx::SqlStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnection;
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "log", include_str!("../../../../migrations/sqlite/0001_log.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "log", include_str!("../../../../migrations/sqlite/0001_log.sql"))];
 
 /// The newest version that this binary knows.
 pub(super) const NEWEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
@@ -15,5 +14,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Mig
     let migration = |(version, description, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, description.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
     };
-    Migrator::with_migrations(MIGRATIONS.map(migration).to_vec()).run(connection).await
+    let migrator = Migrator::with_migrations(MIGRATIONS.map(migration).to_vec());
+    // `run` would do, but for its `Acquire`: a future that holds it is not seen to be `Send`.
+    migrator.run_direct(None, connection, false).await
 }

@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqlitePool};
-use sqlx::Connection;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::ConnectOptions;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
-use sqlx::ConnectOptions;
 use tokio::sync::Notify;
 use uuid::Uuid;
 use wasmill_core::clock::{Clock, SystemClock};
@@ -45,9 +45,17 @@ impl SqliteOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the database {} cannot be opened", path.display())]
-    Inaccessible { path: PathBuf, #[source] source: Source },
+    Inaccessible {
+        path: PathBuf,
+        #[source]
+        source: Source,
+    },
     #[error("the database {} is locked by another process", path.display())]
-    Locked { path: PathBuf, #[source] source: Source },
+    Locked {
+        path: PathBuf,
+        #[source]
+        source: Source,
+    },
     #[error("{} is not a database of Wasmill", path.display())]
     Foreign { path: PathBuf },
     #[error(
@@ -58,7 +66,11 @@ pub enum OpenError {
     #[error("version {version} of the database {} is not the one that this binary knows", path.display())]
     Altered { path: PathBuf, version: i64 },
     #[error("the database {} cannot be brought to version {}", path.display(), migrations::NEWEST)]
-    NotMigrated { path: PathBuf, #[source] source: Source },
+    NotMigrated {
+        path: PathBuf,
+        #[source]
+        source: Source,
+    },
     #[error("the database {} is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
     #[error(
@@ -151,7 +163,9 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
         MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => {
             OpenError::Altered { path: path.into(), version }
         }
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_busy(&error) || is_damage(&error) => {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
+            if is_busy(&error) || is_damage(&error) =>
+        {
             refused(error)
         }
         error => OpenError::NotMigrated { path: path.into(), source: error.into() },
@@ -173,7 +187,11 @@ async fn load(path: &Path, mut connection: SqliteConnection) -> Result<Writer, O
     let end: Option<i64> = sqlx::query_scalar(END).fetch_optional(&mut connection).await.map_err(refused)?;
     // Removal may take the newest events, but no chunk can stand behind the head.
     if end.is_some_and(|end| end.cast_unsigned() > head.next_position.0) {
-        return Err(damaged(format!("its chunks end at position {}, its head says {}", end.unwrap_or(0), head.next_position)));
+        return Err(damaged(format!(
+            "its chunks end at position {}, its head says {}",
+            end.unwrap_or(0),
+            head.next_position
+        )));
     }
     let generations = plugins::generations(&mut connection).await.map_err(refused)?;
     if let Some(ahead) = generations.iter().find(|generation| generation.checkpoint > head.next_position) {

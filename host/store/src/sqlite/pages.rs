@@ -73,7 +73,8 @@ pub(super) async fn read(
     direction: Direction,
     limit: PageLimit,
 ) -> Result<Vec<Event>, Failure> {
-    let mut page = Page { axis, direction, limit, next: from, events: Vec::new(), bytes: 0, end: false, chunk: Vec::new() };
+    let mut page =
+        Page { axis, direction, limit, next: from, events: Vec::new(), bytes: 0, end: false, chunk: Vec::new() };
     let events_max = limit.events.clamp(1, ROWS_MAX);
     // One more than events: the chunk that the page begins in may end before it.
     let mut rows_max = ROWS_FIRST.min(events_max + 1);
@@ -104,7 +105,8 @@ pub(super) async fn read(
 }
 
 async fn with_run(connection: &mut SqliteConnection, chunk: StoredChunk) -> Result<StoredChunk, Failure> {
-    let query = sqlx::query_scalar("select run from chunk where first_position = ?").bind(signed(chunk.first_position.0));
+    let query =
+        sqlx::query_scalar("select run from chunk where first_position = ?").bind(signed(chunk.first_position.0));
     let run: Vec<u8> = query.fetch_one(connection).await?;
     Ok(StoredChunk { run: run.into(), ..chunk })
 }
@@ -141,12 +143,20 @@ impl Page<'_> {
         let (first, last) = (self.axis.place(&chunk[0]), self.axis.place(&chunk[chunk.len() - 1]));
         let follows = match self.direction {
             Direction::Forward => leads || first >= self.next,
-            Direction::Backward => if leads { first <= self.next } else { last <= self.next },
+            Direction::Backward => {
+                if leads {
+                    first <= self.next
+                } else {
+                    last <= self.next
+                }
+            }
         };
         if let Axis::Stream(name) = self.axis
             && chunk[0].stream() != name.as_str()
         {
-            return Err(StoreError::Damaged { what: format!("the chunk at position {at} is not one of stream `{name}`") });
+            return Err(StoreError::Damaged {
+                what: format!("the chunk at position {at} is not one of stream `{name}`"),
+            });
         }
         if !follows {
             return Err(StoreError::Damaged { what: format!("the chunk at position {at} is out of order") });

@@ -1,0 +1,101 @@
+//! `wasmill bench`: what a host does on this machine, measured from outside as its clients see it.
+
+mod append;
+mod echo;
+mod load;
+mod projection;
+mod replay;
+mod report;
+mod start;
+mod tail;
+mod target;
+
+use clap::{Args, Subcommand};
+
+use super::exit::Failure;
+use super::output::Output;
+use report::{Conditions, Measurement, Report};
+use target::{Target, TargetArgs};
+
+/// Every measurement but `start` publishes events that stay in the host's log: use a host that may be
+/// thrown away, or `--spawn`, which makes one for the time of the measurement.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Append from many publishers at a time, each waiting for its answers
+    Append(One<append::AppendArgs>),
+    /// Read many events through one call
+    Replay(One<replay::ReplayArgs>),
+    /// Time from the call that publishes an event to its delivery to a follower
+    Tail(One<tail::TailArgs>),
+    /// Build a read model with the flights projection, durable checkpoints included
+    Projection(One<projection::ProjectionArgs>),
+    /// Start of a host process with one plugin deployed to its first append; always on hosts of its own
+    Start(start::StartArgs),
+    /// All of these, with the sizes that examples/bench/README.md reports
+    All(TargetArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct One<A: Args> {
+    #[command(flatten)]
+    args: A,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+pub(crate) async fn run(command: BenchCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        BenchCommand::Append(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurements = vec![
+                echo::run(args.publishers, args.batch, args.size, args.duration(), output).await?,
+                append::run(&target, &args, output).await?,
+            ];
+            show(&target.conditions(args.size), measurements, output)
+        }
+        BenchCommand::Replay(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurement = replay::run(&target, &args, output).await?;
+            show(&target.conditions(args.size), vec![measurement], output)
+        }
+        BenchCommand::Tail(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurement = tail::run(&target, &args, output).await?;
+            show(&target.conditions(args.size), vec![measurement], output)
+        }
+        BenchCommand::Projection(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurements = projection::run(&target, &args, output).await?;
+            show(&target.conditions(0), measurements, output)
+        }
+        BenchCommand::Start(args) => {
+            let measurements = start::run(&args, output).await?;
+            show(&Conditions::here(0, "spawned".into()), measurements, output)
+        }
+        BenchCommand::All(target) => all(&target, output).await,
+    }
+}
+
+/// A fresh host for each kind of measurement, if hosts are spawned: none inherits another's log.
+async fn all(args: &TargetArgs, output: Output) -> Result<(), Failure> {
+    let mut measurements = Vec::new();
+    let target = Target::open(args).await?;
+    let conditions = target.conditions(load::EVENT_BYTES);
+    for (publishers, batch) in [(1, 1), (64, 1), (16, 100)] {
+        let args = append::AppendArgs { publishers, batch, ..append::AppendArgs::default() };
+        measurements.push(echo::run(publishers, batch, args.size, args.duration(), output).await?);
+        measurements.push(append::run(&target, &args, output).await?);
+    }
+    measurements.push(tail::run(&target, &tail::TailArgs::default(), output).await?);
+    let target = target.fresh(args).await?;
+    measurements.push(replay::run(&target, &replay::ReplayArgs::default(), output).await?);
+    let target = target.fresh(args).await?;
+    measurements.extend(projection::run(&target, &projection::ProjectionArgs::default(), output).await?);
+    drop(target);
+    measurements.extend(start::run(&start::StartArgs::default(), output).await?);
+    show(&conditions, measurements, output)
+}
+
+fn show(conditions: &Conditions, measurements: Vec<Measurement>, output: Output) -> Result<(), Failure> {
+    output.show(&Report { conditions: conditions.clone(), measurements })
+}

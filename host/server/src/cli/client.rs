@@ -1,0 +1,153 @@
+//! How every command reaches a host: over gRPC, like any other client.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use super::exit::{Exit, Failure};
+use crate::proto::log_service_client::LogServiceClient;
+use crate::proto::plugin_service_client::PluginServiceClient;
+use crate::proto::projection_service_client::ProjectionServiceClient;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A page of a read is closed at 1 MiB; one event of the largest size may stand above it.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// What may be under way before it is read: enough for a page or two of a fast read over one stream.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Which host, and by what right.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Remote {
+    /// The host's address
+    #[arg(long, env = "WASMILL_URL", default_value = "http://127.0.0.1:7400", value_name = "URL")]
+    pub url: String,
+    /// The token that the host asks for
+    #[arg(long, env = "WASMILL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<Token>,
+}
+
+/// A secret that is sent and never shown.
+#[derive(Clone)]
+pub(crate) struct Token(MetadataValue<Ascii>);
+
+impl FromStr for Token {
+    type Err = &'static str;
+
+    fn from_str(token: &str) -> Result<Self, Self::Err> {
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {token}").parse().map_err(|_| "a token consists of visible ASCII characters")?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+/// Puts the token on every call.
+#[derive(Clone, Debug)]
+pub(crate) struct Bearer(Option<Token>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(Token(value)) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+pub(crate) type Connection = InterceptedService<Channel, Bearer>;
+
+/// One connection to a host. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    connection: Connection,
+}
+
+impl Remote {
+    /// For a host on this machine.
+    pub(crate) fn local(address: std::net::SocketAddr) -> Self {
+        Self { url: format!("http://{address}"), token: None }
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let channel = self.endpoint()?.connect().await.map_err(|error| self.unreachable(&error))?;
+        Ok(Client { connection: InterceptedService::new(channel, Bearer(self.token.clone())) })
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
+        let wrong = |why: &str| Failure::usage(format!("--url {}: {why}", self.url));
+        let url = match self.url.split_once("://") {
+            Some(("http", _)) => self.url.clone(),
+            Some(("https", _)) => {
+                return Err(wrong("this client speaks plain http; let a proxy on this machine add TLS"));
+            }
+            Some(_) => return Err(wrong("not an http URL")),
+            None => format!("http://{}", self.url),
+        };
+        let endpoint = Endpoint::from_shared(url).map_err(|_| wrong("not a URL such as http://127.0.0.1:7400"))?;
+        Ok(endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+    }
+
+    fn unreachable(&self, error: &tonic::transport::Error) -> Failure {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let message = format!("no host answers at {}: {cause}", self.url);
+        Failure { retryable: true, ..Failure::new(Exit::Unreachable, "unreachable", message) }
+            .with_help("start one with `wasmill serve`, or say where it is with --url or WASMILL_URL")
+    }
+}
+
+impl Client {
+    pub(crate) fn log(&self) -> LogServiceClient<Connection> {
+        LogServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn plugins(&self) -> PluginServiceClient<Connection> {
+        PluginServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn projections(&self) -> ProjectionServiceClient<Connection> {
+        ProjectionServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let remote = Remote { url: String::new(), token: Some("s3cret".parse().unwrap()) };
+        assert!(!format!("{remote:?} {:?}", Bearer(remote.token.clone())).contains("s3cret"));
+        assert!("line\nbreak".parse::<Token>().is_err());
+    }
+
+    #[test]
+    fn a_url_that_cannot_work_is_a_usage_error() {
+        let exit = |url: &str| Remote { url: url.into(), token: None }.endpoint().err().map(|failure| failure.exit);
+        assert_eq!(exit("127.0.0.1:7400"), None);
+        assert_eq!(exit("http://localhost:7400"), None);
+        assert_eq!(exit("https://example.org"), Some(Exit::Usage));
+        assert_eq!(exit("ftp://example.org"), Some(Exit::Usage));
+        assert_eq!(exit("http://a b"), Some(Exit::Usage));
+    }
+}

@@ -1,0 +1,222 @@
+//! The command line. A command parses its arguments, talks to a host as any other client does, and
+//! shows what came of it; only `serve` and `demo` know the host from within.
+
+mod bench;
+mod client;
+mod config;
+mod demo;
+mod event;
+mod exit;
+mod output;
+mod plugin;
+mod problem;
+mod projection;
+mod publish;
+mod read;
+mod scratch;
+mod serve;
+mod stream;
+mod table;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use exit::Exit;
+use exit::Failure;
+use output::{Format, Output};
+
+use crate::serve::signalled;
+
+/// Wasmill: an event host that runs your WebAssembly.
+#[derive(Debug, Parser)]
+#[command(name = "wasmill", version, about, after_help = Exit::table(), arg_required_else_help = true,
+          subcommand_required = true, disable_help_subcommand = true, max_term_width = 100)]
+struct Cli {
+    /// How results and errors are written
+    #[arg(long, global = true, value_enum, default_value_t, env = "WASMILL_OUTPUT", value_name = "FORMAT")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a host
+    Serve(crate::config::ServeArgs),
+    /// See real flights go through a WebAssembly projection, on a host of its own
+    Demo(demo::DemoArgs),
+    /// Publish events from a file
+    Publish(publish::PublishArgs),
+    /// Read events
+    Read(read::ReadArgs),
+    /// Follow events as they come
+    Tail(read::TailArgs),
+    /// Streams
+    #[command(subcommand)]
+    Stream(stream::StreamCommand),
+    /// Plugins: write, check, deploy, look after
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Projections and their read models
+    #[command(subcommand)]
+    Projection(projection::ProjectionCommand),
+    /// Measure a host
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// The configuration of a host
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Runs the command line; the result is the process's exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error, &args),
+    };
+    let output = Output::new(cli.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(output, Failure::failed("runtime", format!("cannot start threads: {error}"))),
+    };
+    let result = runtime.block_on(run(cli.command, output));
+    // A thread that waits for standard input would wait for ever.
+    runtime.shutdown_background();
+    result.map_or_else(|failure| end(output, failure), |()| Exit::Ok)
+}
+
+async fn run(command: Command, output: Output) -> Result<(), Failure> {
+    // Commands that have an orderly end of their own listen for signals themselves.
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Demo(args) => demo::run(args, output).await,
+        Command::Publish(args) => publish::run(args, output).await,
+        Command::Tail(args) => read::tail(args, output).await,
+        Command::Config(command) => config::run(command, output),
+        Command::Completions { shell } => completions(shell, output),
+        Command::Read(args) => until_interrupted(read::read(args, output)).await,
+        Command::Stream(command) => until_interrupted(stream::run(command, output)).await,
+        Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
+        Command::Projection(command) => until_interrupted(projection::run(command, output)).await,
+        Command::Bench(command) => until_interrupted(bench::run(command, output)).await,
+    }
+}
+
+async fn until_interrupted(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::select! {
+        result = work => result,
+        () = signalled() => Err(Failure::interrupted("stopped by a signal")),
+    }
+}
+
+fn completions(shell: Shell, output: Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wasmill", &mut script);
+    output.raw(&script)
+}
+
+fn end(output: Output, failure: Failure) -> Exit {
+    // A reader that has had enough need not hear of it.
+    if failure.exit != Exit::Ok {
+        output.failure(&failure);
+    }
+    failure.exit
+}
+
+/// Help and versions are results, everything else is a usage error.
+fn explain(error: &clap::Error, args: &[OsString]) -> Exit {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nothing can be done about a terminal that cannot be written to.
+            let _ = error.print();
+            Exit::Ok
+        }
+        _ if wants_json(args) => {
+            let text = error.to_string();
+            let (message, help) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let message = message.trim_start_matches("error: ").trim();
+            end(Output::new(Format::Json), Failure::usage(message).with_help(help.trim()))
+        }
+        _ => {
+            let _ = error.print();
+            Exit::Usage
+        }
+    }
+}
+
+/// What cannot be parsed as a whole may still say how it wants to be answered.
+fn wants_json(args: &[OsString]) -> bool {
+    let asked = args.iter().any(|arg| arg == "--output=json")
+        || args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
+    asked || std::env::var_os("WASMILL_OUTPUT").is_some_and(|format| format == "json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_documentation_parses() {
+        for line in [
+            "wasmill serve --data-dir d --listen 127.0.0.1:0",
+            "wasmill demo --exit --listen 127.0.0.1:0 --data-dir d",
+            "wasmill publish f.jsonl --batch 10 --url http://h:1 --token t",
+            "wasmill publish - --output json",
+            "wasmill read order-1 --from 3 --limit 10 --backward",
+            "wasmill read --stream order-* --type order.*",
+            "wasmill tail --from 0",
+            "wasmill stream list order-*",
+            "wasmill stream show order-1",
+            "wasmill plugin new my-plugin --lang rust --path d",
+            "wasmill plugin check f.wasm",
+            "wasmill plugin deploy f.wasm",
+            "wasmill plugin list",
+            "wasmill plugin logs flights",
+            "wasmill plugin remove flights",
+            "wasmill projection list",
+            "wasmill projection get flights",
+            "wasmill projection query flights carriers UA --wait-for 7",
+            "wasmill projection query flights carriers --prefix U --after UA --limit 5",
+            "wasmill projection rebuild flights --wait",
+            "wasmill bench append --publishers 64 --batch 1 --seconds 5 --size 256",
+            "wasmill bench all --spawn",
+            "wasmill completions bash",
+            "wasmill config check",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "wasmill",
+            "wasmill read order-1 --stream order-*",
+            "wasmill publish f.jsonl --batch 0",
+            "wasmill plugin new x --lang cobol",
+            "wasmill read --output xml",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

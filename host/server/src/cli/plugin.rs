@@ -1,0 +1,129 @@
+//! `wasmill plugin`.
+
+mod new;
+mod show;
+mod upload;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::client::Remote;
+use super::exit::Failure;
+use super::output::Output;
+use crate::proto::{GetPluginLogsRequest, ListPluginsRequest, RemovePluginRequest};
+use show::{Checked, Deployed, LogLine, Plugin, Plugins, Removed};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Write a new plugin project that builds and deploys as it is
+    New(new::NewArgs),
+    /// Ask a host whether it would take a component, without deploying it
+    Check(FileArgs),
+    /// Upload a component and start it; the same bytes again change nothing
+    Deploy(FileArgs),
+    /// List what is deployed
+    List(ListArgs),
+    /// Show the newest lines that a plugin has logged
+    Logs(LogsArgs),
+    /// Stop a plugin and remove it, its revisions and its read models
+    Remove(NameArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct FileArgs {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    file: PathBuf,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NameArgs {
+    /// The plugin's name
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LogsArgs {
+    /// The plugin's name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Most lines
+    #[arg(long, default_value_t = 100, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: u32,
+    /// Only lines of this level and above
+    #[arg(long, value_name = "LEVEL")]
+    min_level: Option<Level>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// How grave a line of a plugin's log is.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl Level {
+    fn as_str(self) -> &'static str {
+        match self {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        }
+    }
+}
+
+pub(crate) use upload::deploy;
+
+pub(crate) async fn run(command: PluginCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        PluginCommand::New(args) => new::run(&args, output),
+        PluginCommand::Check(args) => {
+            let component = upload::read(&args.file)?;
+            let client = args.remote.connect().await?;
+            output.show(&Checked::try_from(upload::check(&client, component).await?)?)
+        }
+        PluginCommand::Deploy(args) => {
+            let component = upload::read(&args.file)?;
+            let client = args.remote.connect().await?;
+            let (plugin, changed) = deploy(&client, component).await?;
+            output.show(&Deployed { plugin: Plugin::try_from(plugin)?, changed })
+        }
+        PluginCommand::List(args) => {
+            let mut plugins = args.remote.connect().await?.plugins();
+            let listed = plugins.list_plugins(ListPluginsRequest {}).await?.into_inner().plugins;
+            let plugins: Result<Vec<_>, _> = listed.into_iter().map(Plugin::try_from).collect();
+            output.show(&Plugins { plugins: plugins? })
+        }
+        PluginCommand::Logs(args) => {
+            let mut plugins = args.remote.connect().await?.plugins();
+            let min_level = args.min_level.map_or("", Level::as_str).to_owned();
+            let request = GetPluginLogsRequest { name: args.name, limit: args.limit, min_level };
+            let lines = plugins.get_plugin_logs(request).await?.into_inner().lines;
+            output.show_all(lines.into_iter().map(LogLine::from))
+        }
+        PluginCommand::Remove(args) => {
+            let mut plugins = args.remote.connect().await?.plugins();
+            plugins.remove_plugin(RemovePluginRequest { name: args.name.clone() }).await?;
+            output.show(&Removed { removed: args.name })
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `wasmill projection query`.
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::cli::client::Remote;
+use crate::cli::exit::Failure;
+use crate::cli::output::{Output, Show};
+use crate::proto::{Document, GetDocumentRequest, ListDocumentsRequest, WaitFor};
+
+/// What a host hands out at once.
+const PAGE: u32 = 1_000;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct QueryArgs {
+    /// The projection's name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// One of its collections
+    #[arg(value_name = "COLLECTION")]
+    collection: String,
+    /// One document; without it, documents in the order of their keys
+    #[arg(value_name = "KEY", conflicts_with_all = ["prefix", "after", "limit"])]
+    key: Option<String>,
+    /// Keys that begin with this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    prefix: String,
+    /// Keys after this one
+    #[arg(long, value_name = "KEY", default_value = "")]
+    after: String,
+    /// Most documents; 0 stands for all there are
+    #[arg(long, default_value_t = 100, value_name = "DOCUMENTS")]
+    limit: u64,
+    /// Wait until the read model holds the event at this position, such as the last one that was published
+    #[arg(long, value_name = "POSITION")]
+    wait_for: Option<u64>,
+    /// How long to wait, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000),
+          requires = "wait_for")]
+    timeout_ms: u32,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Documents {
+    documents: Vec<Entry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_after: Option<String>,
+    /// Every event before this position is in the answer.
+    next_position: u64,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    key: String,
+    value: Box<RawValue>,
+}
+
+/// One document, shown as itself: its key was given.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct One {
+    key: String,
+    value: Box<RawValue>,
+    next_position: u64,
+}
+
+impl Show for One {
+    fn to_text(&self) -> String {
+        self.value.get().to_owned()
+    }
+}
+
+impl Show for Documents {
+    fn to_text(&self) -> String {
+        let width = self.documents.iter().map(|entry| entry.key.chars().count()).max().unwrap_or(0);
+        let lines = self.documents.iter().map(|entry| format!("{:width$}  {}", entry.key, entry.value.get()));
+        let mut lines: Vec<String> = lines.collect();
+        if lines.is_empty() {
+            lines.push("no documents".into());
+        }
+        if let Some(after) = &self.next_after {
+            lines.push(format!("there are more: --after {after:?}"));
+        }
+        lines.join("\n")
+    }
+}
+
+pub(crate) async fn run(args: QueryArgs, output: Output) -> Result<(), Failure> {
+    let mut projections = args.remote.connect().await?.projections();
+    let wait_for = args.wait_for.map(|position| WaitFor { position, timeout_ms: args.timeout_ms });
+    let QueryArgs { name: projection, collection, .. } = args.clone();
+    if let Some(key) = args.key {
+        let request = GetDocumentRequest { projection, collection, key: key.clone(), wait_for };
+        let answer = projections.get_document(request).await?.into_inner();
+        return output.show(&One { key, value: json(&answer.value)?, next_position: answer.next_position });
+    }
+    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
+    let mut found = Documents { documents: Vec::new(), next_after: Some(args.after), next_position: 0 };
+    while let Some(after) = found.next_after.take() {
+        let missing = wanted - found.documents.len() as u64;
+        let request = ListDocumentsRequest {
+            projection: projection.clone(),
+            collection: collection.clone(),
+            prefix: args.prefix.clone(),
+            after,
+            limit: u32::try_from(missing).unwrap_or(PAGE).min(PAGE),
+            wait_for,
+        };
+        let page = projections.list_documents(request).await?.into_inner();
+        // The first page is the oldest: what it holds, all the others do too.
+        if found.documents.is_empty() {
+            found.next_position = page.next_position;
+        }
+        for Document { key, value } in page.documents {
+            found.documents.push(Entry { key, value: json(&value)? });
+        }
+        found.next_after = (!page.next_after.is_empty()).then_some(page.next_after);
+        if found.documents.len() as u64 >= wanted {
+            break;
+        }
+    }
+    output.show(&found)
+}
+
+fn json(value: &[u8]) -> Result<Box<RawValue>, Failure> {
+    serde_json::from_slice(value)
+        .map_err(|error| Failure::failed("malformed_answer", format!("a document is not JSON: {error}")))
+}

@@ -1,0 +1,267 @@
+//! One line of JSON, one event. Pure, but for the source that it reads.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::proto::NewEvent;
+use wasmill_core::limits::publish::APPEND_BYTES_MAX;
+
+/// An event of 1 MiB may need six characters for a byte; nothing that a host takes is longer.
+const LINE_BYTES_MAX: usize = 8 * APPEND_BYTES_MAX;
+
+/// A line as it is written. What `wasmill read --output json` prints can be published elsewhere, so
+/// what a host assigns is read over; any other unknown name is an error, since it may be a misspelt one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Line<'a> {
+    stream: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    /// Instead of `data`, for what is not JSON.
+    #[serde(borrow)]
+    data_base64: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    time: Option<Text<'a>>,
+    key: Option<String>,
+    schema_version: Option<u32>,
+    content_type: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    workflow_id: Option<String>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+    traceparent: Option<String>,
+    #[serde(default, rename = "position")]
+    _position: Option<IgnoredAny>,
+    #[serde(default, rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    #[serde(default, rename = "recordedAt")]
+    _recorded_at: Option<IgnoredAny>,
+}
+
+/// Text of which it can be said where in the line it stands: without escapes it is a piece of the line.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    /// Counted in bytes from 1; with escapes the line's own beginning.
+    fn column(&self, line: &str) -> usize {
+        match self.0 {
+            Cow::Borrowed(text) => text.as_ptr() as usize - line.as_ptr() as usize + 1,
+            Cow::Owned(_) => 1,
+        }
+    }
+}
+
+/// `"data": null` is the JSON value null, not a missing field.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// An event, and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Parsed {
+    pub line: u64,
+    pub stream: String,
+    pub event: NewEvent,
+}
+
+/// A line that is not an event. Columns count bytes from 1, as editors do for plain text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub line: u64,
+    pub column: usize,
+    pub why: String,
+}
+
+/// Walks the lines of a source.
+pub(crate) struct Lines<R> {
+    source: R,
+    line: u64,
+    buffer: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(crate) fn new(source: R) -> Self {
+        Self { source, line: 0, buffer: Vec::new() }
+    }
+
+    /// The next event; blank lines are passed over.
+    pub(crate) fn next_event(&mut self) -> Result<Option<Parsed>, Malformed> {
+        loop {
+            self.buffer.clear();
+            self.line += 1;
+            if self.read_line()? == 0 {
+                return Ok(None);
+            }
+            let text = std::str::from_utf8(&self.buffer).map_err(|error| Malformed {
+                line: self.line,
+                column: error.valid_up_to() + 1,
+                why: "not UTF-8".into(),
+            })?;
+            let text = if self.line == 1 { text.trim_start_matches('\u{feff}') } else { text };
+            if !text.trim().is_empty() {
+                return parse(text, self.line).map(Some);
+            }
+        }
+    }
+
+    fn read_line(&mut self) -> Result<usize, Malformed> {
+        let mut limited = io::Read::take(&mut self.source, LINE_BYTES_MAX as u64 + 1);
+        let read = limited.read_until(b'\n', &mut self.buffer).map_err(|error| Malformed {
+            line: self.line,
+            column: self.buffer.len() + 1,
+            why: format!("cannot be read: {error}"),
+        })?;
+        if read > LINE_BYTES_MAX {
+            let why = format!("longer than {LINE_BYTES_MAX} bytes");
+            return Err(Malformed { line: self.line, column: LINE_BYTES_MAX, why });
+        }
+        Ok(read)
+    }
+}
+
+fn parse(text: &str, number: u64) -> Result<Parsed, Malformed> {
+    let line: Line<'_> = serde_json::from_str(text).map_err(|error| Malformed {
+        line: number,
+        column: error.column().max(1),
+        why: without_place(&error),
+    })?;
+    let wrong = |value: &Text<'_>, why: String| Malformed { line: number, column: value.column(text), why };
+
+    if let Some(id) = &line.id {
+        Uuid::try_parse(&id.0).map_err(|error| wrong(id, format!("`id` is not a UUID: {error}")))?;
+    }
+    let time_us = line.time.as_ref().map(|time| {
+        let parsed = time.0.parse::<jiff::Timestamp>().map(|time| time.as_microsecond());
+        parsed.map_err(|_| wrong(time, format!("`time` is not RFC 3339: {:?}", time.0)))
+    });
+    let data = match (line.data, &line.data_base64) {
+        (Some(data), None) => data.get().as_bytes().to_vec(),
+        (None, Some(data)) => {
+            let decoded = BASE64.decode(data.0.as_ref());
+            decoded.map_err(|error| wrong(data, format!("`dataBase64` is not base64: {error}")))?
+        }
+        (None, None) => return Err(Malformed { line: number, column: 1, why: "missing field `data`".into() }),
+        (Some(_), Some(data)) => return Err(wrong(data, "both `data` and `dataBase64` are given".into())),
+    };
+    let event = NewEvent {
+        id: line.id.map(|id| id.0.into_owned()).unwrap_or_default(),
+        r#type: line.event_type,
+        schema_version: line.schema_version.unwrap_or_default(),
+        key: line.key,
+        time_us: time_us.transpose()?,
+        content_type: line.content_type.unwrap_or_default(),
+        data: data.into(),
+        tags: line.tags,
+        headers: line.headers.into_iter().collect(),
+        workflow_id: line.workflow_id,
+        correlation_id: line.correlation_id,
+        causation_id: line.causation_id,
+        traceparent: line.traceparent,
+    };
+    Ok(Parsed { line: number, stream: line.stream, event })
+}
+
+/// The library ends its sentences with its own line and column, which are said better outside.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(why, _)| why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> (Vec<Parsed>, Option<Malformed>) {
+        let mut lines = Lines::new(text.as_bytes());
+        let mut events = Vec::new();
+        loop {
+            match lines.next_event() {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => return (events, None),
+                Err(malformed) => return (events, Some(malformed)),
+            }
+        }
+    }
+
+    fn wrong(text: &str) -> (u64, usize, String) {
+        let malformed = all(text).1.expect("it is malformed");
+        (malformed.line, malformed.column, malformed.why)
+    }
+
+    const GOOD: &str = r#"{"stream":"s","type":"t","data":{"a":1.50}}"#;
+
+    #[test]
+    fn data_is_published_byte_for_byte() {
+        let line = r#"{"stream":"s","type":"t","key":"k","id":"e87bca84-a79b-5303-a650-073b0837aeb1",
+            "time":"2013-01-01T10:17:00.000Z","data": {"a": 1.50, "b" : [ ] } ,"tags":["x"],"headers":{"h":"1"}}"#;
+        let (events, malformed) = all(&line.replace('\n', " "));
+        assert_eq!(malformed, None);
+        let event = &events[0].event;
+        assert_eq!(&event.data[..], br#"{"a": 1.50, "b" : [ ] }"#);
+        assert_eq!((event.time_us, event.key.as_deref()), (Some(1_357_035_420_000_000), Some("k")));
+        assert_eq!((event.tags.len(), event.headers.len()), (1, 1));
+    }
+
+    #[test]
+    fn blank_lines_carriage_returns_and_a_byte_order_mark_are_passed_over() {
+        let (events, malformed) = all(&format!("\u{feff}{GOOD}\r\n\r\n  \n{GOOD}"));
+        assert_eq!(malformed, None);
+        assert_eq!(events.iter().map(|event| event.line).collect::<Vec<_>>(), [1, 4]);
+    }
+
+    #[test]
+    fn data_may_be_null_or_bytes() {
+        let lines = r#"{"stream":"s","type":"t","data":null}
+            {"stream":"s","type":"t","contentType":"text/plain","dataBase64":"AP8="}"#;
+        let (events, malformed) = all(lines);
+        assert_eq!(malformed, None);
+        assert_eq!((&events[0].event.data[..], &events[1].event.data[..]), (&b"null"[..], &b"\0\xff"[..]));
+    }
+
+    #[test]
+    fn what_read_prints_can_be_published() {
+        let printed = r#"{"position":7,"offset":1,"recordedAt":"2020-01-01T00:00:00Z","schemaVersion":2,
+            "stream":"s","type":"t","data":1}"#;
+        assert_eq!(all(&printed.replace('\n', " ")).0[0].event.schema_version, 2);
+    }
+
+    #[test]
+    fn a_malformed_line_is_named_with_its_column() {
+        assert_eq!(wrong(&format!("{GOOD}\n{{\"stream\":\"s\",}}")), (2, 15, "trailing comma".into()));
+        assert_eq!(wrong(&format!("{GOOD}\n\n{}", &GOOD[..20])).0, 3);
+        assert_eq!(wrong(r#"{"stream":"s","type":"t"}"#), (1, 1, "missing field `data`".into()));
+        let (line, column, why) = wrong(r#"{"stream":"s","type":"t","data":1,"time":"yesterday"}"#);
+        assert_eq!((line, column, why.as_str()), (1, 43, "`time` is not RFC 3339: \"yesterday\""));
+        let (_, column, why) = wrong(r#"{"stream":"s","type":"t","data":1,"id":"7"}"#);
+        assert_eq!((column, why.starts_with("`id` is not a UUID")), (41, true));
+        let (_, _, why) = wrong(r#"{"stream":"s","type":"t","data":1,"hearders":{}}"#);
+        assert!(why.starts_with("unknown field `hearders`"), "{why}");
+        assert_eq!(wrong(r#"{"type":"t","data":1}"#).2, "missing field `stream`");
+        let (_, column, why) = wrong(r#"{"stream":"s","type":"t","dataBase64":"AP_"}"#);
+        assert_eq!((column, why.starts_with("`dataBase64` is not base64")), (40, true));
+        assert_eq!(wrong("[1]").0, 1);
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_named_with_their_column() {
+        let mut lines = Lines::new(&b"{\"stream\":\"\xff\"}\n"[..]);
+        let malformed = lines.next_event().unwrap_err();
+        assert_eq!((malformed.line, malformed.column, malformed.why.as_str()), (1, 12, "not UTF-8"));
+    }
+}

@@ -1,0 +1,142 @@
+//! `wasmill stream`.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::client::Remote;
+use super::exit::Failure;
+use super::output::{Output, Show};
+use super::table::{grouped, rfc3339, table};
+use crate::proto::{self, GetStreamRequest, ListStreamsRequest};
+
+/// What a host hands out at once.
+const PAGE: u32 = 1_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StreamCommand {
+    /// List streams in the order of their names
+    List(ListArgs),
+    /// Show the facts of one stream
+    Show(ShowArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListArgs {
+    /// Only streams whose names match; `*` stands for any text
+    #[arg(value_name = "PATTERN")]
+    pattern: Option<String>,
+    /// Names after this one
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
+    /// Most streams; 0 stands for all there are
+    #[arg(long, default_value_t = 100, value_name = "STREAMS")]
+    limit: u64,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ShowArgs {
+    /// The stream's name
+    #[arg(value_name = "STREAM")]
+    name: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stream {
+    name: String,
+    events: u64,
+    first_offset: u64,
+    next_offset: u64,
+    last_position: u64,
+    bytes: u64,
+    created_at: String,
+    last_recorded_at: String,
+}
+
+impl From<proto::Stream> for Stream {
+    fn from(stream: proto::Stream) -> Self {
+        Self {
+            events: stream.next_offset.saturating_sub(stream.first_offset),
+            name: stream.name,
+            first_offset: stream.first_offset,
+            next_offset: stream.next_offset,
+            last_position: stream.last_position,
+            bytes: stream.bytes,
+            created_at: rfc3339(stream.created_at_us),
+            last_recorded_at: rfc3339(stream.last_recorded_at_us),
+        }
+    }
+}
+
+impl Show for Stream {
+    fn to_text(&self) -> String {
+        let Stream { name, first_offset, next_offset, last_position, created_at, last_recorded_at, .. } = self;
+        let (events, bytes) = (grouped(self.events), grouped(self.bytes));
+        format!(
+            "{name}\n  {events} events, {bytes} bytes\n  offsets {first_offset} up to, not including, {next_offset}; \
+             last position {last_position}\n  created {created_at}, last appended to {last_recorded_at}"
+        )
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Streams {
+    streams: Vec<Stream>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_after: Option<String>,
+}
+
+impl Show for Streams {
+    fn to_text(&self) -> String {
+        if self.streams.is_empty() {
+            return "no streams".into();
+        }
+        let rows = self.streams.iter().map(|stream| {
+            [stream.name.clone(), grouped(stream.events), grouped(stream.bytes), stream.last_recorded_at.clone()]
+        });
+        let mut text = table(["stream", ">events", ">bytes", "last appended to"], rows);
+        if let Some(after) = &self.next_after {
+            text += &format!("\nthere are more: --after {after:?}");
+        }
+        text
+    }
+}
+
+pub(crate) async fn run(command: StreamCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        StreamCommand::List(args) => list(args, output).await,
+        StreamCommand::Show(args) => show(args, output).await,
+    }
+}
+
+async fn show(args: ShowArgs, output: Output) -> Result<(), Failure> {
+    let mut log = args.remote.connect().await?.log();
+    let response = log.get_stream(GetStreamRequest { name: args.name }).await?.into_inner();
+    let stream = response.stream.ok_or_else(|| Failure::failed("malformed_answer", "the answer holds no stream"))?;
+    output.show(&Stream::from(stream))
+}
+
+async fn list(args: ListArgs, output: Output) -> Result<(), Failure> {
+    let mut log = args.remote.connect().await?.log();
+    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
+    let mut found = Streams { streams: Vec::new(), next_after: args.after };
+    loop {
+        let missing = wanted - found.streams.len() as u64;
+        let request = ListStreamsRequest {
+            pattern: args.pattern.clone().unwrap_or_default(),
+            after: found.next_after.take().unwrap_or_default(),
+            limit: u32::try_from(missing).unwrap_or(PAGE).min(PAGE),
+        };
+        let page = log.list_streams(request).await?.into_inner();
+        found.streams.extend(page.streams.into_iter().map(Stream::from));
+        found.next_after = (!page.next_after.is_empty()).then_some(page.next_after);
+        if found.next_after.is_none() || found.streams.len() as u64 >= wanted {
+            return output.show(&found);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The one table of errors: what each code of core means to gRPC, to HTTP and to a person.
+
+use axum::http::StatusCode;
+use wasmill_core::code::{Code, Problem};
+
+/// How a code shows itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Face {
+    pub grpc: tonic::Code,
+    pub http: StatusCode,
+    /// A few words, the same for every occurrence.
+    pub title: &'static str,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
+/// How long a client had better wait before it repeats a retryable request.
+pub const RETRY_AFTER_MS: u64 = 500;
+
+/// Logs a failure that is the host's own, with its causes, and returns what callers may see of it.
+pub fn report<E>(error: E) -> Problem
+where
+    E: std::error::Error + Into<Problem>,
+{
+    let chain = wasmill_core::tasks::chain(&error);
+    let problem: Problem = error.into();
+    match problem.code {
+        Code::Internal | Code::StorageUnavailable | Code::StorageFailed => {
+            let (event_id, code) = (wasmill_core::log_id::REQUEST_FAILED, problem.code.as_str());
+            tracing::error!(event_id, code, error = chain, "a request failed");
+        }
+        code => {
+            let (event_id, code) = (wasmill_core::log_id::REQUEST_REFUSED, code.as_str());
+            tracing::debug!(event_id, code, error = chain, "a request was refused");
+        }
+    }
+    problem
+}
+
+/// The codes that a program can meet, by their names.
+pub fn by_name(name: &str) -> Option<Code> {
+    Code::ALL.iter().copied().find(|code| code.as_str() == name)
+}
+
+pub fn face(code: Code) -> Face {
+    use StatusCode as Http;
+    use tonic::Code as Grpc;
+    let face = |grpc, http, title, advice| Face { grpc, http, title, advice };
+    match code {
+        Code::InvalidArgument => face(
+            Grpc::InvalidArgument,
+            Http::BAD_REQUEST,
+            "A value is not allowed",
+            "Each detail names a field or parameter and what it may hold. Correct it and send again.",
+        ),
+        Code::MalformedBody => face(
+            Grpc::InvalidArgument,
+            Http::BAD_REQUEST,
+            "The body cannot be read",
+            "It is not the JSON or protobuf that was announced, or it ended early. For JSON the message gives line and \
+             column.",
+        ),
+        Code::BodyTooLarge => face(
+            Grpc::ResourceExhausted,
+            Http::PAYLOAD_TOO_LARGE,
+            "The body is too large",
+            "Send fewer events in one append, or a smaller component. The message gives the limit.",
+        ),
+        Code::EmptyAppend => {
+            face(Grpc::InvalidArgument, Http::BAD_REQUEST, "Nothing to append", "Give at least one event.")
+        }
+        Code::AppendTooLarge => face(
+            Grpc::InvalidArgument,
+            Http::PAYLOAD_TOO_LARGE,
+            "The append is too large",
+            "An append is one transaction. Split the events over several appends, or use the bulk append.",
+        ),
+        Code::EventTooLarge => face(
+            Grpc::InvalidArgument,
+            Http::PAYLOAD_TOO_LARGE,
+            "An event is too large",
+            "Keep large payloads in a store of their own and put a reference into the event.",
+        ),
+        Code::InvalidEvent => face(
+            Grpc::InvalidArgument,
+            Http::BAD_REQUEST,
+            "An event breaks the rules",
+            "Each detail names the event by its index, the field, and the rule. Nothing of the append was stored.",
+        ),
+        Code::InvalidName => face(
+            Grpc::InvalidArgument,
+            Http::BAD_REQUEST,
+            "A name is not allowed",
+            "Names have 1 to 200 bytes of UTF-8 without control characters, and do not begin with `$`.",
+        ),
+        Code::WrongExpectedOffset => face(
+            Grpc::FailedPrecondition,
+            Http::PRECONDITION_FAILED,
+            "The stream is not where it was expected",
+            "Someone else appended first. Read the stream from the actual offset on, decide anew, and append with the \
+             new expectation. Repeating the same request cannot succeed.",
+        ),
+        Code::EventIdConflict => face(
+            Grpc::AlreadyExists,
+            Http::CONFLICT,
+            "An event id is taken",
+            "An id stands for one event for ever. If this was a repetition, send the very same events to the same \
+             stream; if the events are new, give them new ids.",
+        ),
+        Code::StreamNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such stream",
+            "A stream exists from its first event on. Check the name, or list the streams.",
+        ),
+        Code::PluginNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such plugin",
+            "Check the name in `wasmill plugin list`; it is the one in the plugin's descriptor.",
+        ),
+        Code::ProjectionNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such projection",
+            "Check the name in `wasmill projection list`. A plugin of another kind has no read model.",
+        ),
+        Code::CollectionNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "The projection has no such collection",
+            "`wasmill projection get NAME` shows the collections that the plugin declares.",
+        ),
+        Code::DocumentNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such document",
+            "Nothing is stored under this key. If you have just published the event, wait for its position.",
+        ),
+        Code::PositionNotReached => face(
+            Grpc::DeadlineExceeded,
+            Http::GATEWAY_TIMEOUT,
+            "The read model has not come this far yet",
+            "Ask again or wait longer. If it stays behind, `wasmill projection get NAME` says whether it is paused.",
+        ),
+        Code::ComponentInvalid => face(
+            Grpc::InvalidArgument,
+            Http::UNPROCESSABLE_ENTITY,
+            "The bytes are not a WebAssembly component",
+            "Upload a component, not a core module or a text file. `wasmill plugin new` makes a project that builds one.",
+        ),
+        Code::ComponentRefused => face(
+            Grpc::InvalidArgument,
+            Http::UNPROCESSABLE_ENTITY,
+            "The component does not keep the plugin contract",
+            "Each detail names an export that is missing or an import that is not allowed. Compare with wit/plugin.wit.",
+        ),
+        Code::DescriptorInvalid => face(
+            Grpc::InvalidArgument,
+            Http::UNPROCESSABLE_ENTITY,
+            "The plugin's descriptor is not valid",
+            "What `describe` answers has to follow wit/descriptor.schema.json. Each detail names a field and its rule.",
+        ),
+        Code::PluginFailed => face(
+            Grpc::FailedPrecondition,
+            Http::UNPROCESSABLE_ENTITY,
+            "The plugin failed when it was called",
+            "It crashed, ran too long or asked for too much memory. The message and the plugin's log say where.",
+        ),
+        Code::PluginConflict => face(
+            Grpc::Aborted,
+            Http::CONFLICT,
+            "The plugin is being changed by someone else",
+            "Look at its state with `wasmill plugin list` and decide anew.",
+        ),
+        Code::LimitReached => face(
+            Grpc::ResourceExhausted,
+            Http::CONFLICT,
+            "A limit of the host is reached",
+            "Remove what is not needed any more; the message names the limit.",
+        ),
+        Code::Unauthenticated => face(
+            Grpc::Unauthenticated,
+            Http::UNAUTHORIZED,
+            "A token is needed",
+            "Send `authorization: Bearer TOKEN` with the token that the host was started with.",
+        ),
+        Code::Forbidden => face(
+            Grpc::PermissionDenied,
+            Http::FORBIDDEN,
+            "The call is not allowed from there",
+            "The name in the Host header or the page in the Origin header is not one that the host was told to trust: \
+             see `allowed_hosts` and `allowed_origins` in its configuration.",
+        ),
+        Code::NotFound => face(
+            Grpc::Unimplemented,
+            Http::NOT_FOUND,
+            "There is nothing at this path",
+            "Check the path or method; /openapi.json and gRPC reflection list what there is.",
+        ),
+        Code::MethodNotAllowed => face(
+            Grpc::Unimplemented,
+            Http::METHOD_NOT_ALLOWED,
+            "The path has no such method",
+            "The `Allow` header of the answer lists the methods.",
+        ),
+        Code::UnsupportedMediaType => face(
+            Grpc::InvalidArgument,
+            Http::UNSUPPORTED_MEDIA_TYPE,
+            "The content type is not understood",
+            "The message lists the content types that this path takes.",
+        ),
+        Code::Overloaded => face(
+            Grpc::Unavailable,
+            Http::SERVICE_UNAVAILABLE,
+            "The host has more to do than it can take in",
+            "Nothing was stored. Wait a little, longer each time, and repeat the same request.",
+        ),
+        Code::Draining => face(
+            Grpc::Unavailable,
+            Http::SERVICE_UNAVAILABLE,
+            "The host is stopping",
+            "Repeat the request when it is back. A reader goes on from the last position that it has seen.",
+        ),
+        Code::StorageUnavailable => face(
+            Grpc::Unavailable,
+            Http::SERVICE_UNAVAILABLE,
+            "The store cannot be reached at the moment",
+            "Repeat the request with the same event ids: if it was stored after all, it is not stored twice.",
+        ),
+        Code::StorageFailed => face(
+            Grpc::Internal,
+            Http::INTERNAL_SERVER_ERROR,
+            "The store failed",
+            "The host's log says why: a full disk, or a damaged file. Whether an append was stored is not known; \
+             repeating it later with the same event ids settles it.",
+        ),
+        Code::Internal => face(
+            Grpc::Internal,
+            Http::INTERNAL_SERVER_ERROR,
+            "A defect of the host",
+            "Please report it, with the correlation id of the answer and the lines of the host's log that carry it.",
+        ),
+    }
+}
+
+/// The table as `examples/errors/README.md` shows it.
+pub fn readme() -> String {
+    let mut text = String::from(
+        "# Error codes\n\nEvery failure carries a stable code: in HTTP as `code` of a problem+json body (its `type` is \
+         `/errors/CODE`, a page that the host serves), in gRPC as `reason` of the `ErrorInfo` in the status details \
+         (domain `wasmill`). Codes are added, never changed. This file is made from the host's own table, \
+         `host/server/src/errors.rs`.\n\n| code | HTTP | gRPC | retry | means | what to do |\n|---|---|---|---|---|---|\n",
+    );
+    for code in Code::ALL {
+        let Face { grpc, http, title, advice } = face(*code);
+        let retry = if code.retryable() { "yes" } else { "no" };
+        text += &format!("| `{}` | {} | {grpc:?} | {retry} | {title} | {advice} |\n", code.as_str(), http.as_u16());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `WASMILL_WRITE_DOCS=1 cargo nextest run ...` writes the file instead of comparing it.
+    #[test]
+    fn the_readme_is_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/errors/README.md");
+        if std::env::var_os("WASMILL_WRITE_DOCS").is_some() {
+            std::fs::write(path, readme()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), readme(), "run with WASMILL_WRITE_DOCS=1");
+    }
+
+    #[test]
+    fn what_is_worth_a_retry_looks_so_to_generic_clients() {
+        for code in Code::ALL.iter().filter(|code| code.retryable()) {
+            let face = face(*code);
+            assert!(matches!(face.grpc, tonic::Code::Unavailable | tonic::Code::DeadlineExceeded), "{code:?}");
+            assert!(face.http.is_server_error(), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_by_its_name() {
+        for code in Code::ALL {
+            assert_eq!(by_name(code.as_str()), Some(*code));
+        }
+        assert_eq!(by_name("colour"), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! `wasmill.v1.LogService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+use wasmill_core::event::{Event, Offset, Origin, Position};
+use wasmill_core::limits::read as limits;
+use wasmill_core::log::read::ReadError;
+use wasmill_core::name::Pattern;
+
+use super::status::{refuse, status};
+use super::{bulk, convert};
+use crate::app::{App, origin_of};
+use crate::convert::stream_name;
+use crate::pages::{self, Batch, Range};
+use crate::proto::log_service_server::LogService;
+use crate::{proto, wire};
+
+/// How its deliveries are counted.
+const VIA: &str = "grpc";
+
+pub(super) struct LogApi(pub(super) Arc<App>);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What the call's metadata say of the origin of its events.
+fn defaults<T>(request: &Request<T>) -> Result<Origin, Status> {
+    origin_of(request.metadata().as_ref()).map_err(|problem| status(&problem))
+}
+
+fn in_messages<T: 'static>(
+    batches: impl Stream<Item = Result<Batch, ReadError>> + Send + 'static,
+    message: fn(Vec<wire::Event>, Option<u64>) -> T,
+) -> Response<Answers<T>> {
+    let encoded = |events: Vec<Event>| events.iter().map(wire::Event::from).collect();
+    let messages = batches.map(move |batch| match batch {
+        Ok(Batch { events, covered_through, more: _ }) => Ok(message(encoded(events), covered_through)),
+        Err(error) => Err(refuse(error)),
+    });
+    Response::new(Box::pin(messages))
+}
+
+#[tonic::async_trait]
+impl LogService for LogApi {
+    type AppendBulkStream = Answers<proto::AppendBulkResponse>;
+    type ReadStreamStream = Answers<proto::ReadStreamResponse>;
+    type ReadLogStream = Answers<proto::ReadLogResponse>;
+    type FollowStreamStream = Answers<proto::FollowStreamResponse>;
+    type FollowLogStream = Answers<proto::FollowLogResponse>;
+
+    async fn append(&self, request: Request<proto::AppendRequest>) -> Result<Response<proto::AppendResponse>, Status> {
+        let defaults = defaults(&request)?;
+        let append = convert::append(request.into_inner(), &defaults).map_err(|problem| status(&problem))?;
+        let appended = self.0.host.publisher.append(append).await.map_err(refuse)?;
+        Ok(Response::new(convert::appended(&appended)))
+    }
+
+    async fn append_bulk(
+        &self,
+        request: Request<Streaming<proto::AppendBulkRequest>>,
+    ) -> Result<Response<Self::AppendBulkStream>, Status> {
+        let defaults = defaults(&request)?;
+        let answers = bulk::start(Arc::clone(&self.0), request.into_inner(), defaults);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn read_stream(
+        &self,
+        request: Request<proto::ReadStreamRequest>,
+    ) -> Result<Response<Self::ReadStreamStream>, Status> {
+        let request = request.into_inner();
+        let stream = stream_name(&request.stream).map_err(|problem| status(&problem))?;
+        let direction = convert::direction(request.direction).map_err(|problem| status(&problem))?;
+        let range = Range { from: request.from_offset.map(Offset), direction, limit: all_if_zero(request.limit) };
+        let batches = pages::read_stream(&self.0, VIA, &range, stream);
+        Ok(in_messages(batches, |events, covered_through| proto::ReadStreamResponse { events, covered_through }))
+    }
+
+    async fn read_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
+        let request = request.into_inner();
+        let filter = convert::filter(request.filter).map_err(|problem| status(&problem))?;
+        let direction = convert::direction(request.direction).map_err(|problem| status(&problem))?;
+        let range = Range { from: request.from_position.map(Position), direction, limit: all_if_zero(request.limit) };
+        let batches = pages::read_log(&self.0, VIA, &range, filter);
+        Ok(in_messages(batches, |events, covered_through| proto::ReadLogResponse { events, covered_through }))
+    }
+
+    async fn follow_stream(
+        &self,
+        request: Request<proto::FollowStreamRequest>,
+    ) -> Result<Response<Self::FollowStreamStream>, Status> {
+        let request = request.into_inner();
+        let stream = stream_name(&request.stream).map_err(|problem| status(&problem))?;
+        let from = match request.from_offset {
+            Some(from) => Offset(from),
+            None => pages::end_of_stream(&self.0, &stream).await.map_err(refuse)?,
+        };
+        let batches = pages::follow_stream(&self.0, VIA, from, stream);
+        Ok(in_messages(batches, |events, _| proto::FollowStreamResponse { events }))
+    }
+
+    async fn follow_log(
+        &self,
+        request: Request<proto::FollowLogRequest>,
+    ) -> Result<Response<Self::FollowLogStream>, Status> {
+        let request = request.into_inner();
+        let filter = convert::filter(request.filter).map_err(|problem| status(&problem))?;
+        let batches = pages::follow_log(&self.0, VIA, request.from_position.map(Position), filter);
+        Ok(in_messages(batches, |events, covered_through| proto::FollowLogResponse { events, covered_through }))
+    }
+
+    async fn get_stream(
+        &self,
+        request: Request<proto::GetStreamRequest>,
+    ) -> Result<Response<proto::GetStreamResponse>, Status> {
+        let name = stream_name(&request.into_inner().name).map_err(|problem| status(&problem))?;
+        let info = self.0.host.store.stream(&name).await.map_err(ReadError::Store).map_err(refuse)?;
+        let info = info.ok_or_else(|| refuse(ReadError::StreamNotFound(name)))?;
+        Ok(Response::new(proto::GetStreamResponse { stream: Some(convert::stream(&info)) }))
+    }
+
+    async fn list_streams(
+        &self,
+        request: Request<proto::ListStreamsRequest>,
+    ) -> Result<Response<proto::ListStreamsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = convert::list_limit(request.limit, limits::LIST_STREAMS_MAX).map_err(|problem| status(&problem))?;
+        let pattern: Option<Pattern> = convert::pattern(&request.pattern).map_err(|problem| status(&problem))?;
+        let after = Some(request.after.as_str()).filter(|after| !after.is_empty());
+        let page = pages::list_streams(&self.0, pattern.as_ref(), after, limit).await.map_err(refuse)?;
+        let streams = page.streams.iter().map(convert::stream).collect();
+        Ok(Response::new(proto::ListStreamsResponse { streams, next_after: page.next_after.unwrap_or_default() }))
+    }
+
+    async fn get_log(&self, _: Request<proto::GetLogRequest>) -> Result<Response<proto::GetLogResponse>, Status> {
+        let next_position = self.0.host.reader.tail().next().0;
+        Ok(Response::new(proto::GetLogResponse { log_id: self.0.host.log_id.to_string(), next_position }))
+    }
+}
+
+fn all_if_zero(limit: u64) -> Option<u64> {
+    Some(limit).filter(|limit| *limit > 0)
+}

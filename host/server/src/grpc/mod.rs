@@ -1,0 +1,70 @@
+//! The gRPC face: converts, calls, converts.
+
+mod bulk;
+pub(crate) mod convert;
+mod log;
+mod plugin;
+mod projection;
+pub(crate) mod status;
+
+use std::sync::Arc;
+
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use wasmill_core::limits::{plugin as plugin_limits, publish};
+
+use crate::app::App;
+use crate::proto::DESCRIPTORS;
+use crate::proto::log_service_server::{LogServiceServer, SERVICE_NAME as LOG};
+use crate::proto::plugin_service_server::{PluginServiceServer, SERVICE_NAME as PLUGIN};
+use crate::proto::projection_service_server::{ProjectionServiceServer, SERVICE_NAME as PROJECTION};
+
+const MIB: usize = 1024 * 1024;
+/// An append a little over its limit is read, so that the answer can name what is too large in it.
+const APPEND_MESSAGE_BYTES_MAX: usize = publish::APPEND_BYTES_MAX + MIB;
+/// A piece of a component has at most 1 MiB.
+const CHUNK_MESSAGE_BYTES_MAX: usize = 2 * MIB;
+/// Everything else is names and numbers; a filter may be long.
+const SMALL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+const _: () = assert!(CHUNK_MESSAGE_BYTES_MAX < plugin_limits::COMPONENT_BYTES_MAX);
+
+/// All services; and what tells health checkers how they are.
+pub(crate) struct Grpc {
+    pub(crate) router: axum::Router,
+    health: HealthReporter,
+}
+
+impl Grpc {
+    pub(crate) async fn new(app: Arc<App>) -> Self {
+        let health = HealthReporter::new();
+        for service in [LOG, PLUGIN, PROJECTION] {
+            health.set_service_status(service, ServingStatus::Serving).await;
+        }
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .expect("the descriptors were made when the host was built");
+        let log = LogServiceServer::new(log::LogApi(Arc::clone(&app)));
+        let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
+        let projection = ProjectionServiceServer::new(projection::ProjectionApi(app));
+        let health_service = tonic_health::server::HealthService::from_health_reporter(health.clone());
+        let router = Routes::new(log.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
+            .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))
+            .add_service(projection.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
+            .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
+            .add_service(reflection)
+            .prepare()
+            .into_axum_router();
+        Self { router, health }
+    }
+
+    /// Tells health checkers to send their traffic elsewhere.
+    pub(crate) async fn drain(&self) {
+        for service in ["", LOG, PLUGIN, PROJECTION] {
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Events as publishers write them in JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+use wasmill_core::clock::Timestamp;
+use wasmill_core::code::{Code, Problem};
+use wasmill_core::event::{DEFAULT_CONTENT_TYPE, NewEvent, Origin};
+use wasmill_core::limits::publish as limits;
+
+use crate::app::complete;
+
+/// Mistakes that one answer lists.
+const MISTAKES_MAX: usize = 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EventJson<'a> {
+    id: Option<String>,
+    r#type: String,
+    schema_version: Option<u32>,
+    key: Option<String>,
+    time: Option<String>,
+    content_type: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+    tags: Option<Vec<String>>,
+    headers: Option<BTreeMap<String, String>>,
+    workflow_id: Option<String>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+    traceparent: Option<String>,
+}
+
+/// `"data": null` is the JSON value null, not a missing field.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// How the body is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One event, or an array of events.
+    Json,
+    /// One event a line.
+    Lines,
+}
+
+/// What stands in for what events do not say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Defaults {
+    pub(crate) origin: Origin,
+    /// Ids are derived from it: the same request again has the same ids.
+    pub(crate) idempotency_key: Option<String>,
+}
+
+pub(crate) fn events(body: &Bytes, layout: Layout, defaults: &Defaults) -> Result<Vec<NewEvent>, Problem> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let message = format!("the body is not UTF-8: byte {} is out of place", error.valid_up_to());
+        Problem::new(Code::MalformedBody, message)
+    })?;
+    let elements = match layout {
+        Layout::Json => elements(text)?,
+        Layout::Lines => lines(text)?,
+    };
+    if elements.len() > limits::APPEND_EVENTS_MAX {
+        let (given, max) = (elements.len(), limits::APPEND_EVENTS_MAX);
+        return Err(Problem::new(
+            Code::AppendTooLarge,
+            format!("an append has 1 to {max} events; this one has {given}"),
+        ));
+    }
+    let mut problem = Problem::new(Code::InvalidEvent, "events break the rules; nothing was appended");
+    let mut events = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        match event(text, element.get(), index, defaults) {
+            Ok(event) => events.push(event),
+            Err(mistakes) => {
+                for (field, message) in mistakes {
+                    if problem.details.len() < MISTAKES_MAX {
+                        problem = problem.with(format!("events[{index}]{field}"), message);
+                    }
+                }
+            }
+        }
+    }
+    if problem.details.is_empty() { Ok(events) } else { Err(problem) }
+}
+
+fn elements(text: &str) -> Result<Vec<&RawValue>, Problem> {
+    let whole: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error, 0))?;
+    match whole.get().as_bytes().first() {
+        Some(b'[') => serde_json::from_str(whole.get()).map_err(|error| malformed(&error, 0)),
+        Some(b'{') => Ok(vec![whole]),
+        _ => {
+            let message = "the body is JSON, but neither an event (an object) nor an array of events";
+            Err(Problem::new(Code::MalformedBody, message))
+        }
+    }
+}
+
+fn lines(text: &str) -> Result<Vec<&RawValue>, Problem> {
+    let filled = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    filled.map(|(number, line)| serde_json::from_str(line).map_err(|error| malformed(&error, number))).collect()
+}
+
+fn malformed(error: &serde_json::Error, lines_before: usize) -> Problem {
+    let (line, column) = (error.line() + lines_before, error.column());
+    Problem::new(Code::MalformedBody, format!("not JSON at line {line} column {column}: {}", cause(error)))
+}
+
+/// The error's text without its place, which is relative to the part that was read.
+fn cause(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    if text.ends_with(&place) {
+        text.truncate(text.len() - place.len());
+    }
+    text
+}
+
+type Mistakes = Vec<(&'static str, String)>;
+
+fn event(body: &str, text: &str, index: usize, defaults: &Defaults) -> Result<NewEvent, Mistakes> {
+    let json: EventJson = serde_json::from_str(text).map_err(|error| vec![("", located(body, text, &error))])?;
+    let mut mistakes = Mistakes::new();
+    let id = match &json.id {
+        None => Ok(derived_id(defaults.idempotency_key.as_deref(), index)),
+        Some(id) => Uuid::try_parse(id).map_err(|_| format!("`{}` is not a UUID", id.escape_debug())),
+    };
+    let id = id.unwrap_or_else(|mistake| {
+        mistakes.push((".id", mistake));
+        Uuid::nil()
+    });
+    let time = json.time.as_deref().map(|text| {
+        let parsed: Result<jiff::Timestamp, _> = text.parse();
+        parsed.map(|time| Timestamp(time.as_microsecond())).map_err(|_| {
+            format!("`{}` is not a time as RFC 3339 writes it, such as 2013-01-01T05:15:00Z", text.escape_debug())
+        })
+    });
+    let time = time.transpose().unwrap_or_else(|mistake| {
+        mistakes.push((".time", mistake));
+        None
+    });
+    if json.schema_version == Some(0) {
+        mistakes.push((".schemaVersion", "versions begin with 1".into()));
+    }
+    let content_type = json.content_type.filter(|content_type| content_type != DEFAULT_CONTENT_TYPE);
+    let data =
+        data(json.data, json.data_base64.as_deref(), content_type.as_deref()).unwrap_or_else(|(field, mistake)| {
+            mistakes.push((field, mistake));
+            Bytes::new()
+        });
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let mut origin = Origin {
+        workflow_id: json.workflow_id,
+        correlation_id: json.correlation_id,
+        causation_id: json.causation_id,
+        traceparent: json.traceparent,
+    };
+    complete(&mut origin, &defaults.origin);
+    Ok(NewEvent {
+        id,
+        event_type: json.r#type,
+        schema_version: json.schema_version.unwrap_or(1),
+        key: json.key,
+        time,
+        content_type,
+        data,
+        tags: json.tags.unwrap_or_default(),
+        headers: json.headers.unwrap_or_default().into_iter().collect(),
+        origin,
+    })
+}
+
+/// The payload: the very text of a JSON value, or bytes.
+fn data(
+    json: Option<&RawValue>,
+    base64: Option<&str>,
+    content_type: Option<&str>,
+) -> Result<Bytes, (&'static str, String)> {
+    match (json, base64) {
+        (Some(_), Some(_)) => Err((".dataBase64", "there is `data` as well; give one of the two".into())),
+        (None, None) => Err((".data", "it is missing; give `data`, or `dataBase64` for what is not JSON".into())),
+        (None, Some(base64)) => {
+            let decoded = BASE64.decode(base64);
+            decoded.map(Bytes::from).map_err(|error| (".dataBase64", format!("it is not base64: {error}")))
+        }
+        (Some(json), None) => match content_type {
+            Some(other) if !other.ends_with("+json") => {
+                let message = format!("`{}` is not JSON; give its bytes as `dataBase64`", other.escape_debug());
+                Err((".data", message))
+            }
+            _ => Ok(Bytes::copy_from_slice(json.get().as_bytes())),
+        },
+    }
+}
+
+/// A namespace of our own for ids that come from idempotency keys.
+const KEYS: Uuid = Uuid::from_u128(0x6c1b_4f0e_9a56_5d0b_8f3e_2f6d_70a4_11c9);
+
+fn derived_id(idempotency_key: Option<&str>, index: usize) -> Uuid {
+    match idempotency_key {
+        None => Uuid::now_v7(),
+        Some(key) => {
+            let mut name = index.to_string();
+            // An index has digits only, so that no two pairs make one name.
+            let _ = write!(name, " {key}");
+            Uuid::new_v5(&KEYS, name.as_bytes())
+        }
+    }
+}
+
+/// The place of a mistake in the whole body. `part` is a slice of it.
+fn located(body: &str, part: &str, error: &serde_json::Error) -> String {
+    let before = &body[..part.as_ptr() as usize - body.as_ptr() as usize];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.matches('\n').count() + error.line();
+    let column = if error.line() == 1 { before.len() - line_start + error.column() } else { error.column() };
+    format!("{} (line {line} column {column})", cause(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Vec<NewEvent>, Problem> {
+        events(&Bytes::copy_from_slice(body.as_bytes()), Layout::Json, &Defaults::default())
+    }
+
+    fn details(problem: &Problem) -> Vec<(&str, &str)> {
+        problem.details.iter().map(|detail| (detail.at.as_str(), detail.message.as_str())).collect()
+    }
+
+    #[test]
+    fn the_text_of_data_is_kept_as_it_is() {
+        let events = read(r#"{"type":"a","data":{ "b": 1.50,  "a":"\u00e9" }}"#).unwrap();
+        assert_eq!(&events[0].data[..], br#"{ "b": 1.50,  "a":"\u00e9" }"#);
+        assert_eq!(&read(r#"{"type":"a","data":null}"#).unwrap()[0].data[..], b"null");
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let body = r#"[{"id":"01890a5d-ac96-774b-bcce-b302099a8057","type":"t","schemaVersion":2,"key":"k",
+            "time":"2013-01-01T05:15:00-05:00","contentType":"text/plain","dataBase64":"aGk=","tags":["x"],
+            "headers":{"b":"2","a":"1"},"workflowId":"w","correlationId":"c","causationId":"x","traceparent":"p"}]"#;
+        let event = read(body).unwrap().remove(0);
+        assert_eq!(event.id.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
+        assert_eq!((event.schema_version, event.key.as_deref(), &event.data[..]), (2, Some("k"), &b"hi"[..]));
+        assert_eq!(event.time, Some(Timestamp(1_357_035_300_000_000)));
+        assert_eq!(event.headers, [("a".into(), "1".into()), ("b".into(), "2".into())]);
+        assert_eq!(event.origin.traceparent.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn unknown_fields_are_named_with_their_event_and_place() {
+        let problem = read("[{\"type\":\"a\",\"data\":1},\n  {\"type\":\"a\",\"colour\":1,\"data\":1}]").unwrap_err();
+        assert_eq!(problem.code, Code::InvalidEvent);
+        let (at, message) = details(&problem)[0];
+        assert_eq!(at, "events[1]");
+        assert!(message.contains("`colour`") && message.contains("line 2 column"), "{message}");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let problem = read(
+            r#"[{"type":"a","id":"7","time":"noon","data":1,"dataBase64":"aGk="},{"type":"a"},{"data":1},
+                {"type":"a","contentType":"text/plain","data":"x"},{"type":"a","dataBase64":"!"}]"#,
+        )
+        .unwrap_err();
+        let at: Vec<_> = details(&problem).iter().map(|(at, _)| *at).collect();
+        let expected = [
+            "events[0].id",
+            "events[0].time",
+            "events[0].dataBase64",
+            "events[1].data",
+            "events[2]",
+            "events[3].data",
+            "events[4].dataBase64",
+        ];
+        assert_eq!(at, expected);
+    }
+
+    #[test]
+    fn what_is_not_json_is_pointed_at() {
+        let problem = read("[{\"type\":\"a\",\n \"data\":}]").unwrap_err();
+        assert_eq!(problem.code, Code::MalformedBody);
+        assert!(problem.message.contains("line 2 column 9"), "{}", problem.message);
+        assert_eq!(read("7").unwrap_err().code, Code::MalformedBody);
+        assert_eq!(read("").unwrap_err().code, Code::MalformedBody);
+        assert_eq!(read("[{\"type\":\"a\"").unwrap_err().code, Code::MalformedBody);
+        let not_utf8 = events(&Bytes::from_static(b"{\"type\":\"\xff\"}"), Layout::Json, &Defaults::default());
+        assert!(not_utf8.unwrap_err().message.contains("byte 9"));
+    }
+
+    #[test]
+    fn lines_are_counted_in_the_errors() {
+        let lines =
+            |text: &'static str| events(&Bytes::from_static(text.as_bytes()), Layout::Lines, &Defaults::default());
+        assert_eq!(lines("{\"type\":\"a\",\"data\":1}\n\n{\"type\":\"b\",\"data\":2}\r\n").unwrap().len(), 2);
+        let problem = lines("{\"type\":\"a\",\"data\":1}\n{\"type\"\n").unwrap_err();
+        assert!(problem.message.contains("line 2"), "{}", problem.message);
+    }
+
+    #[test]
+    fn an_idempotency_key_gives_the_same_ids_again() {
+        let defaults = |key: &str| Defaults { idempotency_key: Some(key.into()), ..Defaults::default() };
+        let body = Bytes::from_static(br#"[{"type":"a","data":1},{"type":"a","data":1}]"#);
+        let ids = |key| events(&body, Layout::Json, &defaults(key)).unwrap().iter().map(|e| e.id).collect::<Vec<_>>();
+        assert_eq!(ids("k"), ids("k"));
+        assert_ne!(ids("k")[0], ids("k")[1]);
+        assert_ne!(ids("k")[0], ids("l")[0]);
+    }
+
+    #[test]
+    fn too_many_events_are_refused_before_they_are_read() {
+        let body = format!("[{}{{}}]", "{},".repeat(limits::APPEND_EVENTS_MAX));
+        assert_eq!(read(&body).unwrap_err().code, Code::AppendTooLarge);
+    }
+}

@@ -1,0 +1,133 @@
+//! Following live by server-sent events. `id` is the offset or position of an event, so that a browser
+//! goes on after the last one that it has seen (`Last-Event-ID`) by itself.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Response, header};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt};
+use wasmill_core::code::{Code, Problem};
+use wasmill_core::event::{Event, Offset, Position};
+use wasmill_core::log::read::ReadError;
+
+use super::event_out;
+use super::problem::{Refusal, failed};
+use super::request::{InPath, Params};
+use super::streams::typed;
+use crate::app::App;
+use crate::convert::stream_name;
+use crate::errors;
+use crate::pages::{self, Batch, NUMBER_MAX};
+
+const VIA: &str = "sse";
+/// Keeps proxies from closing a connection on which nothing happens.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a browser waits before it comes back.
+const RETRY: &str = "retry: 1000\n\n";
+
+pub(super) async fn stream(
+    State(app): State<Arc<App>>,
+    InPath(name): InPath<String>,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Refusal> {
+    let from = params.number("from");
+    params.finish()?;
+    let stream = stream_name(&name)?;
+    let from = match resume_after(&headers)?.or(from) {
+        Some(from) => Offset(from),
+        None => pages::end_of_stream(&app, &stream).await.map_err(failed)?,
+    };
+    Ok(sent(pages::follow_stream(&app, VIA, from, stream), |event| event.offset().0))
+}
+
+pub(super) async fn log(
+    State(app): State<Arc<App>>,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Refusal> {
+    let (from, filter) = (params.number("from"), params.filter());
+    params.finish()?;
+    let from = resume_after(&headers)?.or(from).map(Position);
+    Ok(sent(pages::follow_log(&app, VIA, from, filter), |event| event.position().0))
+}
+
+/// Where a client that was here before goes on.
+fn resume_after(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) else { return Ok(None) };
+    let last = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok()).filter(|last| *last < NUMBER_MAX);
+    last.map(|last| Some(last + 1)).ok_or_else(|| {
+        let message = format!("it is the id of an event that was received here, 0 to {}", NUMBER_MAX - 1);
+        Problem::new(Code::InvalidArgument, "the place to go on from cannot be read").with("Last-Event-ID", message)
+    })
+}
+
+fn sent(
+    batches: impl Stream<Item = Result<Batch, ReadError>> + Send + 'static,
+    id: fn(&Event) -> u64,
+) -> Response<Body> {
+    let following = unfold(Some(batches.boxed()), move |batches| async move {
+        let mut batches = batches?;
+        let (bytes, batches) = match tokio::time::timeout(HEARTBEAT, batches.next()).await {
+            Err(_) => (Bytes::from_static(b": still here\n\n"), Some(batches)),
+            Ok(Some(Ok(batch))) => (encode(&batch, id), Some(batches)),
+            Ok(Some(Err(error))) => (farewell(error), None),
+            Ok(None) => return None,
+        };
+        Some((Ok::<_, Infallible>(bytes), batches))
+    });
+    let hello = futures_util::stream::iter([Ok(Bytes::from_static(RETRY.as_bytes()))]);
+    let mut response = typed("text/event-stream", Body::from_stream(hello.chain(following)));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would wait for more.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn encode(batch: &Batch, id: fn(&Event) -> u64) -> Bytes {
+    let mut out = Vec::with_capacity(64 + batch.events.iter().map(|event| event.raw().len() * 2).sum::<usize>());
+    for event in &batch.events {
+        out.extend_from_slice(format!("id: {}\ndata: ", id(event)).as_bytes());
+        event_out::write(&mut out, event);
+        out.extend_from_slice(b"\n\n");
+    }
+    // Without data nothing is dispatched, but the browser remembers how far it has come.
+    if let (true, Some(covered)) = (batch.events.is_empty(), batch.covered_through) {
+        out.extend_from_slice(format!("id: {covered}\n\n").as_bytes());
+    }
+    out.into()
+}
+
+/// A host that stops says nothing: the browser comes back by itself. Anything else is told.
+fn farewell(error: ReadError) -> Bytes {
+    if matches!(error, ReadError::Stopped) {
+        return Bytes::from_static(b": the host is stopping\n\n");
+    }
+    let problem = errors::report(error);
+    let data = serde_json::json!({ "code": problem.code.as_str(), "message": problem.message });
+    format!("event: error\ndata: {data}\n\n").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_goes_on_after_the_last_event_that_it_has_seen() {
+        let resume = |value: &str| {
+            let headers = [(header::HeaderName::from_static("last-event-id"), value.parse().unwrap())];
+            resume_after(&HeaderMap::from_iter(headers)).map_err(|problem| problem.code)
+        };
+        assert_eq!(resume("41"), Ok(Some(42)));
+        assert_eq!(resume(""), Ok(None));
+        for wrong in ["x", "-1", "9007199254740991", "1.5"] {
+            assert_eq!(resume(wrong), Err(Code::InvalidArgument), "{wrong}");
+        }
+    }
+}

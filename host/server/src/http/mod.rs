@@ -1,0 +1,130 @@
+//! The HTTP face: converts, calls, converts. JSON in camelCase, problem+json for every failure.
+
+pub(crate) mod cors;
+pub(crate) mod problem;
+
+mod event_in;
+pub(crate) mod event_out;
+mod request;
+mod view;
+
+mod docs;
+mod health;
+mod live;
+mod metrics;
+mod plugins;
+mod projections;
+mod publish;
+mod streams;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodRouter, delete, get, post};
+use wasmill_core::code::{Code, Problem};
+
+use crate::app::App;
+use problem::Refusal;
+
+/// One path, with its methods.
+struct Route {
+    path: &'static str,
+    methods: &'static [&'static str],
+    handlers: MethodRouter<Arc<App>>,
+}
+
+fn route(path: &'static str, methods: &'static [&'static str], handlers: MethodRouter<Arc<App>>) -> Route {
+    Route { path, methods, handlers }
+}
+
+const GET: &[&str] = &["GET"];
+const POST: &[&str] = &["POST"];
+
+/// Every path that there is. `openapi.json` describes the same ones, which a test makes sure of.
+fn table() -> Vec<Route> {
+    vec![
+        route("/", GET, get(docs::index)),
+        route("/openapi.json", GET, get(docs::openapi)),
+        route("/errors/{code}", GET, get(docs::error)),
+        route("/health", GET, get(health::health)),
+        route("/health/live", GET, get(health::live)),
+        route("/health/ready", GET, get(health::ready)),
+        route("/metrics", GET, get(metrics::metrics)),
+        route("/api/log", GET, get(streams::log)),
+        route("/api/events", GET, get(streams::events_of_log)),
+        route("/api/events/live", GET, get(live::log)),
+        route("/api/event-streams", GET, get(streams::list)),
+        route("/api/event-streams/{name}", GET, get(streams::show)),
+        route(
+            "/api/event-streams/{name}/events",
+            &["GET", "POST"],
+            get(streams::events_of_stream).post(publish::append),
+        ),
+        route("/api/event-streams/{name}/events/live", GET, get(live::stream)),
+        route("/api/plugins", &["GET", "POST"], get(plugins::list).post(plugins::deploy)),
+        route("/api/plugins/check", POST, post(plugins::check)),
+        route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),
+        route("/api/plugins/{name}/logs", GET, get(plugins::logs)),
+        route("/api/projections", GET, get(projections::list)),
+        route("/api/projections/{name}", GET, get(projections::show)),
+        route("/api/projections/{name}/rebuild", POST, post(projections::rebuild)),
+        route("/api/projections/{name}/documents/{collection}", GET, get(projections::documents)),
+        route("/api/projections/{name}/documents/{collection}/{*key}", GET, get(projections::document)),
+    ]
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new();
+    for Route { path, methods, handlers } in table() {
+        let refuse = move || async move { not_allowed(methods) };
+        router = router.route(path, handlers.fallback(refuse));
+    }
+    router.route_layer(middleware::from_fn(remember_route)).fallback(nothing_here).with_state(app)
+}
+
+async fn nothing_here(request: Request) -> Refusal {
+    let path = request.uri().path();
+    let message = format!("there is nothing at {}; /openapi.json lists what there is", path.escape_debug());
+    Problem::new(Code::NotFound, message).into()
+}
+
+fn not_allowed(methods: &'static [&'static str]) -> Refusal {
+    let message = format!("this path has {}", methods.join(" and "));
+    Problem::new(Code::MethodNotAllowed, message).into()
+}
+
+/// Leaves the matched path on the response, where the metrics find it.
+async fn remember_route(matched: MatchedPath, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(matched);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_and_the_routes_are_the_same() {
+        let document: serde_json::Value = serde_json::from_str(docs::OPENAPI).unwrap();
+        let described: BTreeSet<String> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| {
+                let methods = methods.as_object().unwrap().keys().filter(|key| *key != "parameters");
+                methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+            })
+            .collect();
+        let served: BTreeSet<String> = table()
+            .iter()
+            .flat_map(|route| route.methods.iter().map(|method| format!("{method} {}", route.path.replace("{*", "{"))))
+            .collect();
+        assert_eq!(described, served);
+    }
+}

@@ -1,0 +1,78 @@
+//! Plugins: upload, check, list, remove, logs.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use wasmill_core::limits::plugin as limits;
+
+use super::problem::{Refusal, failed};
+use super::request::{InPath, Params, media_type, read_body, unsupported};
+use super::streams::PAGE_DEFAULT;
+use super::view;
+use crate::app::App;
+use crate::convert;
+
+async fn component(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    match media_type(headers).as_deref() {
+        None | Some("application/wasm" | "application/octet-stream") => {}
+        Some(other) => return Err(unsupported(other, "a component's bytes as application/wasm")),
+    }
+    read_body(headers, body, limits::COMPONENT_BYTES_MAX).await
+}
+
+pub(super) async fn deploy(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let component = component(&headers, body).await?;
+    let deployed = app.host.plugins.deploy(component).await.map_err(failed)?;
+    let status = if deployed.changed { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(json!({ "plugin": view::plugin(&deployed.plugin), "changed": deployed.changed }))))
+}
+
+pub(super) async fn check(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
+    let component = component(&headers, body).await?;
+    Ok(Json(view::checked(&app.host.plugins.check(component).await.map_err(failed)?)))
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>, params: Params) -> Result<Json<Value>, Refusal> {
+    params.finish()?;
+    Ok(Json(json!({ "plugins": app.host.plugins.list().iter().map(view::plugin).collect::<Vec<_>>() })))
+}
+
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    InPath(name): InPath<String>,
+    params: Params,
+) -> Result<Json<Value>, Refusal> {
+    params.finish()?;
+    Ok(Json(view::plugin(&app.host.plugins.get(&name).map_err(failed)?)))
+}
+
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    InPath(name): InPath<String>,
+    params: Params,
+) -> Result<StatusCode, Refusal> {
+    params.finish()?;
+    app.host.plugins.remove(&name).await.map_err(failed)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn logs(
+    State(app): State<Arc<App>>,
+    InPath(name): InPath<String>,
+    mut params: Params,
+) -> Result<Json<Value>, Refusal> {
+    let limit = params.limit(PAGE_DEFAULT, limits::LOG_LINES_MAX);
+    let level = params.text("level").unwrap_or_default();
+    params.finish()?;
+    let lines = app.host.plugins.logs(&name, limit, convert::level(&level)?).map_err(failed)?;
+    Ok(Json(json!({ "lines": lines.iter().map(view::log_line).collect::<Vec<_>>() })))
+}

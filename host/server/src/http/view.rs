@@ -1,0 +1,129 @@
+//! The one place where core's types become JSON (events aside, see `event_out`).
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use wasmill_core::plugin::deploy::Checked;
+use wasmill_core::plugin::log::LogLine;
+use wasmill_core::projection::generation::{FailureInfo, Progress};
+use wasmill_core::projection::query::{BuildStatus, CollectionStatus, ProjectionStatus};
+use wasmill_core::record::PluginRecord;
+use wasmill_core::store::{Appended, Document, StreamInfo};
+
+use super::event_out::rfc3339;
+
+pub(crate) fn appended(appended: &Appended) -> Value {
+    json!({
+        "stream": appended.stream.as_str(),
+        "firstOffset": appended.first_offset.0,
+        "lastOffset": appended.last_offset().0,
+        "firstPosition": appended.first_position.0,
+        "lastPosition": appended.last_position().0,
+        "recordedAt": rfc3339(appended.recorded_at),
+        "duplicate": appended.duplicate,
+    })
+}
+
+pub(crate) fn stream(info: &StreamInfo) -> Value {
+    json!({
+        "name": info.name.as_str(),
+        "firstOffset": info.first_offset.0,
+        "nextOffset": info.next_offset.0,
+        "bytes": info.bytes,
+        "createdAt": rfc3339(info.created_at),
+        "lastRecordedAt": rfc3339(info.last_recorded_at),
+        "lastPosition": info.last_position.0,
+    })
+}
+
+/// What a plugin says of itself is JSON already.
+fn descriptor(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+pub(crate) fn plugin(plugin: &PluginRecord) -> Value {
+    let descriptor = descriptor(&plugin.current.descriptor);
+    json!({
+        "name": plugin.name,
+        "kind": plugin.kind.as_str(),
+        "version": descriptor.get("version"),
+        "revision": plugin.current.number,
+        "sha256": plugin.current.sha256,
+        "descriptor": descriptor,
+        "createdAt": rfc3339(plugin.created_at),
+        "deployedAt": rfc3339(plugin.current.deployed_at),
+    })
+}
+
+pub(crate) fn checked(checked: &Checked) -> Value {
+    json!({
+        "name": checked.descriptor.name,
+        "kind": checked.descriptor.kind.as_str(),
+        "version": checked.descriptor.version,
+        "sha256": checked.sha256,
+        "descriptor": descriptor(&checked.descriptor_json),
+    })
+}
+
+pub(crate) fn log_line(line: &LogLine) -> Value {
+    let fields: Map<String, Value> =
+        line.fields.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    json!({
+        "number": line.number,
+        "time": rfc3339(line.time),
+        "level": line.level.as_str(),
+        "message": line.message,
+        "fields": fields,
+    })
+}
+
+pub(crate) fn projection(status: &ProjectionStatus) -> Value {
+    let Progress { next, phase, failure, folded, seen_at: _ } = &status.progress;
+    let collection = |CollectionStatus { name, description, documents }: &CollectionStatus| json!({ "name": name, "description": description, "documents": documents });
+    let mut view = json!({
+        "name": status.name,
+        "version": status.version,
+        "revision": status.revision,
+        "generation": status.generation.0,
+        "state": phase.as_str(),
+        "nextPosition": next.0,
+        "logNextPosition": status.log_next_position.0,
+        "lagEvents": status.log_next_position.0.saturating_sub(next.0),
+        "eventsFolded": folded,
+        "collections": status.collections.iter().map(collection).collect::<Vec<_>>(),
+    });
+    if let Some(failure) = failure {
+        view["failure"] = self::failure(failure);
+    }
+    if let Some(BuildStatus { generation, revision, progress }) = &status.build {
+        view["build"] = json!({
+            "generation": generation.0,
+            "revision": revision,
+            "state": progress.phase.as_str(),
+            "nextPosition": progress.next.0,
+            "failure": progress.failure.as_ref().map(self::failure),
+        });
+    }
+    view
+}
+
+fn failure(FailureInfo { reason, position, time, attempts }: &FailureInfo) -> Value {
+    json!({ "reason": reason, "position": position.map(|p| p.0), "time": rfc3339(*time), "attempts": attempts })
+}
+
+/// A document; its value as JSON if it is JSON.
+pub(crate) fn document(document: &Document) -> Box<RawValue> {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct View<'a> {
+        key: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value_base64: Option<String>,
+    }
+    let value: Option<&RawValue> = serde_json::from_slice(&document.value).ok();
+    let encode = || base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &document.value);
+    let value_base64 = value.is_none().then(encode);
+    let view = View { key: &document.key, value, value_base64 };
+    serde_json::value::to_raw_value(&view).expect("texts and JSON can always be written")
+}

@@ -1,0 +1,41 @@
+//! The parts that a host is made of, opened as the configuration says.
+
+use std::sync::Arc;
+
+use wasmill_core::clock::{Clock, SystemClock};
+use wasmill_core::host::HostParts;
+use wasmill_core::metrics::Metrics;
+use wasmill_store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use wasmill_wasm::{EngineError, WasmConfig, WasmEngine};
+
+use super::data_dir::Places;
+use crate::config::Config;
+
+/// Why the parts could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PartsError {
+    #[error("the store cannot be opened")]
+    Store(#[from] OpenError),
+    #[error("the Wasm engine cannot be started")]
+    Engine(#[from] EngineError),
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+}
+
+pub(super) async fn open(config: Config, data_dir: Places) -> Result<HostParts, PartsError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let options = SqliteOptions {
+        readers: u32::try_from(config.store.readers).unwrap_or(u32::MAX),
+        ..SqliteOptions::at(data_dir.database)
+    };
+    let store = SqliteStore::open(options).await?;
+    let wasm = WasmConfig {
+        guest_threads: config.wasm.threads,
+        call_deadline: config.wasm.call_deadline,
+        memory_bytes_max: usize::try_from(config.wasm.memory_limit.as_u64()).unwrap_or(usize::MAX),
+        cache_dir: Some(data_dir.cache),
+        ..WasmConfig::default()
+    };
+    let engine = WasmEngine::new(wasm, Arc::clone(&clock))?;
+    Ok(HostParts { store: Arc::new(store), engine: Arc::new(engine), clock, metrics: Arc::new(Metrics::new()?) })
+}
