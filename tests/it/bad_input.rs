@@ -37,11 +37,11 @@ async fn next_position(host: &TestHost) -> u64 {
 #[tokio::test]
 async fn broken_json_is_told_where() {
     let host = TestHost::start().await;
-    let broken = (400, "malformed_body");
-    refused(&host, EVENTS, JSON, r#"[{"type":"a","data":1},{"type" "b"}]"#, broken, &["line 1", "column 31"]).await;
+    let (broken, invalid) = ((400, "malformed_body"), (400, "invalid_event"));
+    refused(&host, EVENTS, JSON, r#"[{"type":"a","data":1},{"type" "b"}]"#, broken, &["line 1", "column 32"]).await;
     refused(&host, EVENTS, JSON, "[{\"type\":\"a\",\n\"data\":{\"x\":", broken, &["line 2"]).await;
-    refused(&host, EVENTS, JSON, r#"[{"type":"a","data":1,"colour":2}]"#, broken, &["colour"]).await;
-    refused(&host, EVENTS, JSON, r#"[{"data":1}]"#, broken, &["type"]).await;
+    refused(&host, EVENTS, JSON, r#"[{"type":"a","data":1,"colour":2}]"#, invalid, &["events[0]", "colour"]).await;
+    refused(&host, EVENTS, JSON, r#"[{"data":1}]"#, invalid, &["events[0]", "type"]).await;
     refused(&host, EVENTS, JSON, &b"[{\"type\":\"\xff\",\"data\":1}]"[..], broken, &[]).await;
     refused(&host, EVENTS, JSON, "", broken, &[]).await;
     refused(&host, EVENTS, "text/csv", "a,b", (415, "unsupported_media_type"), &["text/csv"]).await;

@@ -86,6 +86,7 @@ async fn sse(host: &TestHost, path: &str, last_event_id: Option<u64>, enough: us
             text = rest.to_owned();
         }
     }
+    events.truncate(enough);
     events
 }
 

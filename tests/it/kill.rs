@@ -54,6 +54,7 @@ async fn publish_until_killed(
     events: &[(String, wasmill_server::proto::NewEvent)],
     enough: usize,
 ) -> usize {
+    use wasmill_server::proto::append_bulk_answer::Outcome;
     use wasmill_server::proto::append_bulk_response::Kind;
     use wasmill_server::proto::{AppendBulkRequest, AppendRequest};
     let ahead = (enough + 500).min(events.len());
@@ -69,7 +70,10 @@ async fn publish_until_killed(
     let mut acknowledged = 0;
     while acknowledged < enough {
         match answers.message().await.expect("the host lives").expect("more answers").kind {
-            Some(Kind::Answer(_)) => acknowledged += 1,
+            Some(Kind::Answer(answer)) => match answer.outcome {
+                Some(Outcome::Appended(_)) => acknowledged += 1,
+                refused => panic!("{refused:?}"),
+            },
             Some(Kind::Window(_)) | None => {}
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! `tests/run` builds what they need and runs them.
 
+// One binary: `pub` and `pub(crate)` are the same.
+#![allow(unreachable_pub)]
+
 mod support;
 
 mod append;

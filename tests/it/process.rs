@@ -22,7 +22,7 @@ async fn a_second_start_on_the_same_data_is_refused() {
 #[tokio::test]
 async fn every_mistake_in_the_configuration_is_reported_at_once() {
     let dir = tempfile::tempdir().expect("a folder");
-    let file = "[server]\nlisten = \"0.0.0.0:7400\"\ncolour = 1\n[wasm]\nmemory_max = \"much\"\n";
+    let file = "[server]\nlisten = \"0.0.0.0:7400\"\ncolour = 1\n[wasm]\nmemory_limit = \"much\"\n";
     std::fs::write(dir.path().join("wasmill.toml"), file).expect("written");
     let mut command = tokio::process::Command::new(crate::support::host::binary());
     command.arg("serve").current_dir(dir.path()).env("WASMILL_CALL_DEADLINE", "soon");
@@ -38,7 +38,7 @@ async fn every_mistake_in_the_configuration_is_reported_at_once() {
 #[tokio::test]
 async fn with_a_token_nothing_but_health_is_open() {
     let dir = Arc::new(tempfile::tempdir().expect("a folder"));
-    let host = TestHost::start_with(dir, &["--token", "correct-horse"]).await;
+    let host = TestHost::start_with(dir, &["--token", "correct-horse-battery"]).await;
     let get = async |path: &str, token: Option<&str>| {
         let mut request = reqwest::Client::new().get(host.path(path));
         if let Some(token) = token {
@@ -48,11 +48,14 @@ async fn with_a_token_nothing_but_health_is_open() {
     };
     assert_eq!(get("/api/events", None).await, 401);
     assert_eq!(get("/api/events", Some("wrong")).await, 401);
-    assert_eq!(get("/api/events", Some("correct-horse")).await, 200);
+    assert_eq!(get("/api/events", Some("correct-horse-battery")).await, 200);
     assert_eq!(get("/health", None).await, 200);
     let status = host.log().await.get_log(wasmill_server::proto::GetLogRequest {}).await.expect_err("no token");
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
-    assert!(!host.log_lines().iter().any(|line| line.to_string().contains("correct-horse")), "no secret in the log");
+    assert!(
+        !host.log_lines().iter().any(|line| line.to_string().contains("correct-horse-battery")),
+        "no secret in the log"
+    );
 }
 
 /// Any web page can reach a port of this machine; only its name and origin tell it from a friend.
@@ -104,7 +107,7 @@ async fn log_records_have_numbers_and_correlation_ids() {
         "{lines:?}"
     );
     let (_, health) = host.get("/health").await;
-    assert_eq!(health["status"], "healthy", "{health}");
+    assert_eq!(health["status"], "ready", "{health}");
 }
 
 #[tokio::test]

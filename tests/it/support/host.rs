@@ -136,6 +136,17 @@ impl TestHost {
     }
 }
 
+impl Drop for TestHost {
+    /// A test that fails shows what its host said last.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            println!("the end of the log of {}:", self.url);
+            log.iter().skip(log.len().saturating_sub(20)).for_each(|line| println!("{line}"));
+        }
+    }
+}
+
 pub fn command(dir: &Path) -> Command {
     let mut command = Command::new(binary());
     command

@@ -69,6 +69,17 @@ struct Waiting {
     _room: OwnedSemaphorePermit,
 }
 
+/// A unit on its way to the store, where dropping this does not stop it.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<Committed, CommitError>>);
+
+impl Submitted {
+    /// Returns when the unit is durable, or turned away.
+    pub async fn outcome(self) -> Result<Committed, CommitError> {
+        self.0.await.unwrap_or(Err(CommitError::Stopped))
+    }
+}
+
 /// The writer itself; [`Writer::run`] is a task of the host.
 pub struct Writer {
     queue: mpsc::Receiver<Waiting>,
@@ -96,13 +107,19 @@ impl Committer {
     /// Returns when the unit is durable, or turned away. Dropping the future after it was queued does
     /// not take the unit back.
     pub async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        self.submit(unit).await?.outcome().await
+    }
+
+    /// Returns when the unit is queued. Units of one caller that submits them one after the other are
+    /// committed in that order; polling several commits in order does not promise that, since the
+    /// runtime may make any of them wait a turn.
+    pub async fn submit(&self, unit: Unit) -> Result<Submitted, CommitError> {
         let wait = Duration::from_millis(limits::QUEUE_WAIT_MS_MAX);
         let (answer, outcome) = oneshot::channel();
         match tokio::time::timeout(wait, self.enter(unit, answer)).await {
-            Ok(entered) => entered?,
-            Err(_) => return Err(CommitError::Overloaded),
+            Ok(entered) => entered.map(|()| Submitted(outcome)),
+            Err(_) => Err(CommitError::Overloaded),
         }
-        outcome.await.unwrap_or(Err(CommitError::Stopped))
     }
 
     /// Turns later units away; the writer ends when it has finished those that wait.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::commit::{CommitError, Committer};
+use super::commit::{CommitError, Committer, Submitted};
 use crate::clock::Clock;
 use crate::code::{Code, Detail, Problem};
 use crate::event::{DEFAULT_CONTENT_TYPE, NewEvent, PreparedEvent};
@@ -51,6 +51,18 @@ pub struct Publisher {
     clock: Arc<dyn Clock>,
 }
 
+/// An append on its way to the store, where dropping this does not stop it.
+#[derive(Debug)]
+pub struct SubmittedAppend(Submitted);
+
+impl SubmittedAppend {
+    /// Returns when the events are durable, or turned away.
+    pub async fn outcome(self) -> Result<Appended, AppendError> {
+        let committed = self.0.outcome().await?;
+        Ok(committed.appends.into_iter().next().expect("a unit answers each of its appends"))
+    }
+}
+
 impl Publisher {
     pub fn new(store: Arc<dyn Store>, committer: Committer, clock: Arc<dyn Clock>) -> Self {
         Self { store, committer, clock }
@@ -59,9 +71,14 @@ impl Publisher {
     /// Returns when the events are durable. Nothing is stored on an error, but for the unknown
     /// outcome that [`CommitError`] names.
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.submit(append).await?.outcome().await
+    }
+
+    /// Returns when the append is checked and queued; those submitted one after the other are stored
+    /// in that order.
+    pub async fn submit(&self, append: Append) -> Result<SubmittedAppend, AppendError> {
         let unit = Unit::append(self.prepare(append).await?);
-        let committed = self.committer.commit(unit).await?;
-        Ok(committed.appends.into_iter().next().expect("a unit answers each of its appends"))
+        Ok(SubmittedAppend(self.committer.submit(unit).await?))
     }
 
     async fn prepare(&self, mut append: Append) -> Result<StreamAppend, AppendError> {

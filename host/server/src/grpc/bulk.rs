@@ -1,25 +1,25 @@
 //! Appending in bulk: many appends in flight over one call, answered in the order of the requests.
 //!
-//! The appends of one call reach the writer in order: each is queued when it is first polled, and they
-//! are polled in order. One that has to look up its cause first would be overtaken, so it runs alone.
+//! The appends of one call reach the writer in order: each is queued before the next is looked at. One
+//! that names its cause waits for those before it, among which the cause may be.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::stream::FuturesOrdered;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
-use wasmill_core::code::Problem;
 use wasmill_core::event::Origin;
-use wasmill_core::log::publish::Append;
+use wasmill_core::log::publish::{Append, SubmittedAppend};
 
 use super::convert;
 use super::status::{status, unreadable};
 use crate::app::App;
+use crate::proto;
 use crate::proto::append_bulk_answer::Outcome;
 use crate::proto::append_bulk_response::Kind;
 use crate::proto::{AppendBulkAnswer, AppendBulkRequest, AppendBulkResponse, AppendBulkWindow};
@@ -84,15 +84,15 @@ impl Bulk {
                 Request::Append(request) => {
                     let bytes = request.encoded_len();
                     let append = convert::append(request.append.unwrap_or_default(), &self.defaults);
-                    let alone = append.as_ref().is_ok_and(looks_up_a_cause);
-                    if alone {
+                    if append.as_ref().is_ok_and(looks_up_a_cause) {
                         self.drain(&mut in_flight).await?;
                     }
+                    let submitted = match append {
+                        Ok(append) => self.app.host.publisher.submit(append).await.map_err(convert::reported),
+                        Err(problem) => Err(convert::problem(problem)),
+                    };
                     self.bytes.push_back(bytes);
-                    in_flight.push_back(answer(Arc::clone(&self.app), request.tag, append).boxed());
-                    if alone {
-                        self.drain(&mut in_flight).await?;
-                    }
+                    in_flight.push_back(answer(request.tag, submitted));
                 }
                 Request::End(error) => {
                     self.drain(&mut in_flight).await?;
@@ -139,13 +139,14 @@ fn looks_up_a_cause(append: &Append) -> bool {
     append.events.iter().any(|event| event.origin.causation_id.is_some())
 }
 
-async fn answer(app: Arc<App>, tag: u64, append: Result<Append, Problem>) -> AppendBulkResponse {
-    let outcome = match append {
-        Err(problem) => Outcome::Problem(convert::problem(problem)),
-        Ok(append) => match app.host.publisher.append(append).await {
-            Ok(appended) => Outcome::Appended(convert::appended(&appended)),
-            Err(error) => Outcome::Problem(convert::reported(error)),
-        },
+async fn answer(tag: u64, submitted: Result<SubmittedAppend, proto::Problem>) -> AppendBulkResponse {
+    let outcome = match submitted {
+        Ok(submitted) => submitted.outcome().await.map_err(convert::reported),
+        Err(problem) => Err(problem),
+    };
+    let outcome = match outcome {
+        Ok(appended) => Outcome::Appended(convert::appended(&appended)),
+        Err(problem) => Outcome::Problem(problem),
     };
     AppendBulkResponse { kind: Some(Kind::Answer(AppendBulkAnswer { tag, outcome: Some(outcome) })) }
 }

@@ -1,5 +1,6 @@
 //! Read models: how they are doing, and what is in them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -91,8 +92,9 @@ pub(super) async fn documents(
 struct One<'a> {
     projection: &'a str,
     collection: &'a str,
+    /// Texts, not values: numbers keep all their digits, as they do in a page.
     #[serde(flatten)]
-    document: Value,
+    document: BTreeMap<String, Box<RawValue>>,
     next_position: u64,
 }
 

@@ -22,6 +22,10 @@ use crate::pages::NUMBER_MAX;
 /// A client that sends nothing for so long has lost its turn.
 const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// What is read of a body that is refused.
+const DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// The parts of a path that stand in braces in its route.
 pub(crate) struct InPath<T>(pub(crate) T);
 
@@ -188,6 +192,10 @@ pub(crate) async fn read_body(headers: &HeaderMap, mut body: Body, max: usize) -
     let too_large = || Refusal(Problem::new(Code::BodyTooLarge, format!("a body here has at most {max} bytes")));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > max) {
+        // Who asks first (`Expect: 100-continue`) has sent nothing yet.
+        if !headers.contains_key(header::EXPECT) {
+            discard(&mut body).await;
+        }
         return Err(too_large());
     }
     let broken = |what: &str| Refusal(Problem::new(Code::MalformedBody, format!("the body ended early: {what}")));
@@ -199,10 +207,26 @@ pub(crate) async fn read_body(headers: &HeaderMap, mut body: Body, max: usize) -
         let frame = frame.map_err(|_| broken("the connection was lost"))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > max {
+            discard(&mut body).await;
             return Err(too_large());
         }
         whole.extend_from_slice(&data);
     }
+}
+
+/// Takes in what a refused client still sends, within bounds: one that is cut off in the middle of its
+/// body loses its connection before it sees the answer.
+async fn discard(body: &mut Body) {
+    let discarding = async {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(bytes) else { return };
+            left = rest;
+        }
+    };
+    // A slow client may lose its answer after all.
+    let _ = tokio::time::timeout(DISCARD_TIME_MAX, discarding).await;
 }
 
 #[cfg(test)]
