@@ -1,1 +1,8 @@
-//! Holds nothing: the tests are in `it/`, the guests that they need in `guests/`.
+//! The guests that tests need, built with this crate; the tests over the whole host are in `it/`.
+
+use std::path::PathBuf;
+
+/// The component of a guest: `flights`, `test-guest`, or the name of one of its variants.
+pub fn guest(name: &str) -> PathBuf {
+    PathBuf::from(env!("GUESTS")).join(name).with_extension("wasm")
+}

@@ -129,3 +129,33 @@ async fn a_guest_sees_an_events_details_and_no_clock() {
     assert_eq!(host.get("/api/projections/test-guest").await.0, 404);
     assert_eq!(host.get("/api/plugins").await.1["plugins"], json!([]));
 }
+
+#[tokio::test]
+async fn a_component_comes_in_over_grpc_once_and_is_kept() {
+    use wasmill_server::proto::{CheckPluginRequest, DeployPluginRequest, GetPluginRequest};
+
+    let host = TestHost::start().await;
+    let component = std::fs::read(flights::rust_component()).expect("the guest is built");
+    let pieces: Vec<bytes::Bytes> = component.chunks(64 * 1024).map(bytes::Bytes::copy_from_slice).collect();
+    let mut plugins = host.plugins().await;
+    let check = pieces.clone().into_iter().map(|chunk| CheckPluginRequest { chunk });
+    let checked = plugins.check_plugin(futures_util::stream::iter(check)).await.expect("fit").into_inner();
+    assert_eq!((checked.name.as_str(), checked.kind.as_str()), ("flights", "projection"));
+    assert_eq!(host.get("/api/plugins").await.1["plugins"], json!([]), "a check keeps nothing");
+    for changed in [true, false] {
+        let deploy = pieces.clone().into_iter().map(|chunk| DeployPluginRequest { chunk });
+        let deployed = plugins.deploy_plugin(futures_util::stream::iter(deploy)).await.expect("deployed").into_inner();
+        assert_eq!(deployed.changed, changed, "the same bytes change nothing");
+        assert_eq!(deployed.plugin.map(|plugin| plugin.revision), Some(1));
+    }
+    let broken = DeployPluginRequest { chunk: pieces[0].clone() };
+    let status = plugins.deploy_plugin(futures_util::stream::iter([broken])).await.expect_err("half a component");
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
+
+    // What was deployed is there after a restart, and goes on where it was.
+    let (_, dir) = host.terminate().await;
+    let host = TestHost::start_in(dir).await;
+    let request = GetPluginRequest { name: "flights".into() };
+    let plugin = host.plugins().await.get_plugin(request).await.expect("there").into_inner().plugin;
+    assert_eq!(plugin.map(|plugin| plugin.sha256), Some(checked.sha256));
+}

@@ -111,9 +111,36 @@ async fn log_records_have_numbers_and_correlation_ids() {
 }
 
 #[tokio::test]
-async fn reflection_and_openapi_describe_what_is_there() {
+async fn the_http_api_is_described() {
     let host = TestHost::start().await;
     let (status, openapi) = host.get("/openapi.json").await;
     assert_eq!((status, openapi["openapi"].as_str().map(|v| v.starts_with("3.1"))), (200, Some(true)));
     assert!(openapi["paths"]["/api/event-streams/{name}/events"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn grpc_has_health_and_reflection() {
+    use tonic_health::pb::health_client::HealthClient;
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+    let host = TestHost::start().await;
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(host.channel().await);
+    let answers = client.server_reflection_info(futures_util::stream::iter([request])).await.expect("answered");
+    let answer = answers.into_inner().message().await.expect("read").expect("an answer").message_response;
+    let Some(MessageResponse::ListServicesResponse(services)) = answer else { panic!("{answer:?}") };
+    let services: Vec<_> = services.service.into_iter().map(|service| service.name).collect();
+    for name in ["wasmill.v1.LogService", "wasmill.v1.PluginService", "wasmill.v1.ProjectionService"] {
+        assert!(services.iter().any(|service| service == name), "{name} in {services:?}");
+        let request = HealthCheckRequest { service: name.into() };
+        let health = HealthClient::new(host.channel().await).check(request).await.expect("answered").into_inner();
+        assert_eq!(health.status(), ServingStatus::Serving);
+    }
 }

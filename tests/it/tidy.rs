@@ -13,7 +13,7 @@ use crate::support::root;
 const ARROWS: [(&str, &[&str]); 8] = [
     ("wasmill-core", &[]),
     ("wasmill-store", &["wasmill-core"]),
-    ("wasmill-wasm", &["wasmill-core"]),
+    ("wasmill-wasm", &["wasmill-core", "wasmill-tests"]),
     ("wasmill-server", &["wasmill-core", "wasmill-store", "wasmill-wasm"]),
     ("wasmill-guest", &[]),
     ("flights", &["wasmill-guest"]),

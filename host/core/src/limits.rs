@@ -9,6 +9,9 @@ pub mod publish {
 
     /// One event's data. Larger payloads belong in a blob store, with a reference in the event.
     pub const EVENT_DATA_BYTES_MAX: usize = MIB;
+    /// Levels of arrays and objects in each other: parsers in the languages of plugins and readers give up
+    /// somewhere beyond, serde_json at 128.
+    pub const JSON_DEPTH_MAX: usize = 127;
     /// One append, encoded: it must fit in one transaction beside others.
     pub const APPEND_BYTES_MAX: usize = 4 * MIB;
     pub const APPEND_EVENTS_MAX: usize = 1_000;

@@ -8,6 +8,7 @@ use tonic::Streaming;
 use wasmill_server::proto::append_bulk_answer::Outcome;
 use wasmill_server::proto::append_bulk_response::Kind;
 use wasmill_server::proto::{AppendBulkRequest, AppendBulkResponse, AppendRequest, NewEvent};
+pub use wasmill_tests::guest;
 
 use super::{TestHost, root};
 
@@ -37,11 +38,6 @@ pub fn events() -> Vec<(String, NewEvent)> {
 
 pub fn answers() -> Value {
     serde_json::from_str(&unzipped("flights-2013-01.answers.json.gz")).expect("JSON")
-}
-
-/// A guest that `build.rs` has built.
-pub fn guest(name: &str) -> PathBuf {
-    PathBuf::from(env!("GUESTS")).join(name).with_extension("wasm")
 }
 
 pub fn rust_component() -> PathBuf {

@@ -210,13 +210,45 @@ fn check_event(event: &NewEvent, index: usize, broken: &mut Broken) {
     if event.time.is_some_and(|time| time.0 < 0) {
         broken.rule(index, "time", "it lies before 1970");
     }
+    check_data(event, index, broken);
+}
+
+fn check_data(event: &NewEvent, index: usize, broken: &mut Broken) {
     let json = event.content_type.as_deref().is_none_or(|content_type| content_type == DEFAULT_CONTENT_TYPE);
-    if json
-        && event.data.len() <= limits::EVENT_DATA_BYTES_MAX
-        && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&event.data)
-    {
-        broken.rule(index, "data", format!("it is not JSON, as its content type says: {error}"));
+    if !json || event.data.len() > limits::EVENT_DATA_BYTES_MAX {
+        return;
     }
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&event.data) {
+        broken.rule(index, "data", format!("it is not JSON, as its content type says: {error}"));
+        return;
+    }
+    let depth = json_depth(&event.data);
+    if depth > limits::JSON_DEPTH_MAX {
+        broken.rule(
+            index,
+            "data",
+            format!("it is nested {depth} levels deep; the limit is {}", limits::JSON_DEPTH_MAX),
+        );
+    }
+}
+
+/// How deep arrays and objects lie in each other, in text that is known to be JSON.
+fn json_depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn check_headers(event: &NewEvent, index: usize, broken: &mut Broken) {
@@ -247,6 +279,20 @@ impl From<AppendError> for Problem {
             AppendError::InvalidEvents(details) => with(Code::InvalidEvent, details),
             AppendError::Store(store) => Problem::from(&store),
             AppendError::Commit(commit) => commit.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_levels_and_not_brackets() {
+        for (json, depth) in
+            [("1", 0), ("[]", 1), (r#"{"a":[1,{"b":2}],"c":[[]]}"#, 3), (r#"["[[[", "\"[[", "\\", [1]]"#, 2)]
+        {
+            assert_eq!(json_depth(json.as_bytes()), depth, "{json}");
         }
     }
 }

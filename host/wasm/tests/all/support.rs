@@ -1,6 +1,5 @@
 //! An engine, events and state to test with, and components written by hand.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -68,17 +67,8 @@ impl Running {
     }
 }
 
-/// The component `name` as `cargo` built it.
 pub(crate) fn built(name: &str) -> Bytes {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let default = || workspace.join("target/guests/wasm32-wasip2/guest");
-    let dir = std::env::var_os("WASMILL_TEST_GUESTS").map_or_else(default, PathBuf::from);
-    let path = dir.join(format!("{}.wasm", name.replace('-', "_")));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| {
-        let build = "cargo build --profile guest --target wasm32-wasip2 --target-dir target/guests -p";
-        panic!("{}: {error}; build it with `{build} {name}`, or set WASMILL_TEST_GUESTS", path.display())
-    });
-    bytes.into()
+    std::fs::read(wasmill_tests::guest(name)).unwrap().into()
 }
 
 pub(crate) async fn compiled(engine: &WasmEngine, name: &str) -> Arc<dyn GuestModule> {
