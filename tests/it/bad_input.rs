@@ -136,6 +136,8 @@ async fn what_is_not_there_is_named() {
         assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_argument")), "{path}: {problem}");
         assert!(problem.to_string().contains(word), "{problem}");
     }
+    let (status, problem) = host.post(&format!("{EVENTS}?expected=3"), JSON, r#"{"type":"a","data":1}"#).await;
+    assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_argument")), "not a check, and no silence");
     let put = reqwest::Client::new().put(host.path("/api/events")).send().await.expect("an answer");
     assert_eq!(put.status(), 405);
     host.assert_healthy().await;

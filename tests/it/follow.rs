@@ -108,6 +108,32 @@ async fn server_sent_events_resume_after_the_last_one_seen() {
     );
 }
 
+/// A browser that loses its connection before the first event knows where to go on all the same.
+#[tokio::test]
+async fn server_sent_events_say_where_they_begin() {
+    let host = TestHost::start().await;
+    for (id, path) in
+        [("-1", "/api/events/live"), ("3", "/api/events/live"), ("1", "/api/event-streams/s-1/events/live")]
+    {
+        let response = reqwest::get(host.path(path)).await.expect("an answer");
+        let hello = response.bytes_stream().next().await.expect("a hello").expect("read");
+        let hello = std::str::from_utf8(&hello).expect("text");
+        assert!(hello.lines().any(|line| line == format!("id: {id}")), "{path}: {hello}");
+        if id == "-1" {
+            publish(&host, 4, 2).await;
+        }
+    }
+    assert_eq!(sse(&host, "/api/events/live?from=2", None, 2).await[0].0, 2);
+    let mut request = reqwest::Client::new().get(host.path("/api/events/live"));
+    request = request.header("last-event-id", "-1");
+    let mut body = request.send().await.expect("an answer").bytes_stream();
+    let mut text = String::new();
+    while !text.contains("data: ") {
+        text += std::str::from_utf8(&body.next().await.expect("more").expect("read")).expect("text");
+    }
+    assert!(text.contains("\"position\":0"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_followers_and_exits_with_0() {
     let host = TestHost::start().await;

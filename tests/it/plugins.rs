@@ -77,7 +77,7 @@ async fn a_hostile_projection_pauses_and_its_neighbour_goes_on() {
         let position = bad["lastPosition"].as_u64().expect("a position");
         let path = format!("/api/projections/test-guest/documents/counts/fine?waitFor={position}&timeout=30s");
         let (status, problem) = host.get(&path).await;
-        assert_eq!((status, problem["code"].as_str()), (504, Some("position_not_reached")), "{event_type}: {problem}");
+        assert_eq!((status, problem["code"].as_str()), (409, Some("projection_paused")), "{event_type}: {problem}");
         let (_, projection) = host.get("/api/projections/test-guest").await;
         let failure = &projection["failure"];
         assert_eq!(

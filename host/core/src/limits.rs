@@ -9,6 +9,8 @@ pub mod publish {
 
     /// One event's data. Larger payloads belong in a blob store, with a reference in the event.
     pub const EVENT_DATA_BYTES_MAX: usize = MIB;
+    /// The last time that RFC 3339 can write in every time zone: the end of 9999-12-30 at UTC-2.
+    pub const TIME_US_MAX: i64 = 253_402_207_199_999_999;
     /// Levels of arrays and objects in each other: parsers in the languages of plugins and readers give up
     /// somewhere beyond, serde_json at 128.
     pub const JSON_DEPTH_MAX: usize = 127;

@@ -12,13 +12,11 @@ pub(crate) fn stream_name(name: &str) -> Result<StreamName, Problem> {
 }
 
 /// The least level of log lines that are wanted; empty for all.
-pub(crate) fn level(level: &str) -> Result<Level, Problem> {
+pub(crate) fn level(level: &str) -> Result<Level, String> {
     let levels = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error];
     if level.is_empty() {
         return Ok(Level::Trace);
     }
-    levels.into_iter().find(|known| known.as_str() == level).ok_or_else(|| {
-        let message = format!("`{}` is not a level: trace, debug, info, warn, error", level.escape_debug());
-        Problem::new(Code::InvalidArgument, &message).with("level", message)
-    })
+    let known = levels.into_iter().find(|known| known.as_str() == level);
+    known.ok_or_else(|| format!("`{}` is not a level: trace, debug, info, warn, error", level.escape_debug()))
 }

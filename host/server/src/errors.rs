@@ -73,7 +73,7 @@ pub fn face(code: Code) -> Face {
             Grpc::InvalidArgument,
             Http::PAYLOAD_TOO_LARGE,
             "The append is too large",
-            "An append is one transaction. Split the events over several appends, or use the bulk append.",
+            "An append is one transaction. Split the events over several appends, or the gRPC call AppendBulk.",
         ),
         Code::EventTooLarge => face(
             Grpc::InvalidArgument,
@@ -142,6 +142,13 @@ pub fn face(code: Code) -> Face {
             Http::GATEWAY_TIMEOUT,
             "The read model has not come this far yet",
             "Ask again or wait longer. If it stays behind, `wasmill projection get NAME` says whether it is paused.",
+        ),
+        Code::ProjectionPaused => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "The projection has stopped at an event",
+            "Its plugin failed there, as the message says; its log may say more. Deploy a mended revision, or rebuild \
+             it. What it had folded before can be read without waiting.",
         ),
         Code::ComponentInvalid => face(
             Grpc::InvalidArgument,

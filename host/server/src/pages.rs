@@ -69,7 +69,8 @@ impl Reading {
             (Direction::Forward, Some(next)) if next > from => Some(next - 1),
             (Direction::Forward, _) => None,
             (Direction::Backward, Some(next)) => Some(next + 1),
-            (Direction::Backward, None) => Some(0),
+            // An empty log covers nothing.
+            (Direction::Backward, None) => (self.until > 0).then_some(0),
         };
         self.left -= events.len() as u64;
         let next = next.filter(|next| !end && (self.direction == Direction::Backward || *next < self.until));
@@ -127,7 +128,8 @@ pub(crate) fn read_stream(
             let Some(from) = reading.next else { return Ok(None) };
             let reader = reading.app.host.reader.clone();
             let page = reader.stream_page(&stream, Offset(from), reading.direction, reading.page_limit()).await?;
-            let StreamPage { events, next, end } = page;
+            let StreamPage { events, next, end, next_offset } = page;
+            reading.until = reading.until.min(next_offset.0);
             let batch = reading.take(events, next.map(|next| next.0), end);
             Ok(Some((batch, reading)))
         }

@@ -207,8 +207,8 @@ fn check_event(event: &NewEvent, index: usize, broken: &mut Broken) {
         broken.rule(index, "tags", format!("there are {}; the limit is {}", event.tags.len(), limits::TAGS_MAX));
     }
     check_headers(event, index, broken);
-    if event.time.is_some_and(|time| time.0 < 0) {
-        broken.rule(index, "time", "it lies before 1970");
+    if event.time.is_some_and(|time| !(0..=limits::TIME_US_MAX).contains(&time.0)) {
+        broken.rule(index, "time", "it does not lie between 1970 and 9999; is it in microseconds?");
     }
     check_data(event, index, broken);
 }

@@ -55,7 +55,10 @@ pub struct LogPage {
 pub struct StreamPage {
     pub events: Vec<Event>,
     pub next: Option<Offset>,
+    /// Nothing more was there.
     pub end: bool,
+    /// The offset that the stream's next event gets.
+    pub next_offset: Offset,
 }
 
 #[derive(Clone)]
@@ -144,19 +147,16 @@ impl Reader {
         let tail = self.tail.next();
         let mut events = self.store.read_stream(stream, from, direction, bounded(limit)).await?;
         events.retain(|event| event.position() < tail);
-        let Some(last) = events.last().map(Event::offset) else {
-            let info = self.store.stream(stream).await?.ok_or_else(|| ReadError::StreamNotFound(stream.clone()))?;
-            let next = match direction {
-                Direction::Forward => Some(from.max(info.first_offset)),
-                Direction::Backward => None,
-            };
-            return Ok(StreamPage { events, next, end: true });
+        let info = self.store.stream(stream).await?.ok_or_else(|| ReadError::StreamNotFound(stream.clone()))?;
+        let (last, next_offset) = (events.last().map(Event::offset), info.next_offset);
+        let next = match (direction, last) {
+            (Direction::Forward, Some(last)) => Some(Offset(last.0 + 1)),
+            (Direction::Forward, None) => Some(from.max(info.first_offset)),
+            (Direction::Backward, Some(last)) => last.0.checked_sub(1).map(Offset),
+            (Direction::Backward, None) => None,
         };
-        let next = match direction {
-            Direction::Forward => Some(Offset(last.0 + 1)),
-            Direction::Backward => last.0.checked_sub(1).map(Offset),
-        };
-        Ok(StreamPage { events, next, end: next.is_none() })
+        let at_end = direction == Direction::Forward && (last.is_none() || next >= Some(next_offset));
+        Ok(StreamPage { events, next, end: next.is_none() || at_end, next_offset })
     }
 
     /// Follows the log from `from` on: what is there, then what comes.

@@ -94,6 +94,9 @@ impl Descriptor {
         if !is_identifier(&self.name, "-") {
             refuse("name".into(), identifier_rule(&self.name, "-"));
         }
+        if self.name == RESERVED_NAME {
+            refuse("name".into(), format!("`{RESERVED_NAME}` is a word of the API, /api/plugins/{RESERVED_NAME}"));
+        }
         if self.version.is_empty() || self.version.len() > limits::VERSION_BYTES_MAX {
             refuse("version".into(), format!("it has 1 to {} bytes", limits::VERSION_BYTES_MAX));
         }
@@ -146,6 +149,9 @@ impl Descriptor {
         Ok(Filter::new(self.subscribes.iter().enumerate().map(term).collect::<Result<_, _>>()?))
     }
 }
+
+/// A plugin of this name could not be addressed.
+const RESERVED_NAME: &str = "check";
 
 fn is_identifier(text: &str, extra: &str) -> bool {
     text.len() <= limits::NAME_BYTES_MAX

@@ -4,4 +4,4 @@ pub mod deploy;
 pub mod descriptor;
 pub mod log;
 pub mod registry;
-mod swap;
+pub(crate) mod swap;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deploy::DeployError;
 use super::registry::{Deployment, Plugins, retire};
 use crate::event::Position;
 use crate::log::commit::CommitError;
@@ -17,10 +18,19 @@ const DROP_DOCUMENTS: usize = 2_000;
 /// How long a removal rests when the store does not answer.
 const DROP_RETRY: Duration = Duration::from_secs(1);
 
+/// Why a rebuild was not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    #[error("its component cannot be loaded")]
+    NotLoaded(#[from] DeployError),
+    #[error("it could not be stored")]
+    Commit(#[from] CommitError),
+}
+
 impl Plugins {
     /// Begins a new generation of the revision that is deployed. One that is being built already is
     /// answered instead, unless it has stopped. `None` when there is no such plugin.
-    pub(crate) async fn rebuild(&self, name: &str) -> Result<Option<GenerationId>, CommitError> {
+    pub(crate) async fn rebuild(&self, name: &str) -> Result<Option<GenerationId>, RebuildError> {
         let _changing = self.0.changing.lock().await;
         let Some(current) = self.deployment(name) else { return Ok(None) };
         let building = current.building();
@@ -30,7 +40,7 @@ impl Plugins {
         let record = self.new_generation(&current.record.current, current.serving.is_none());
         let mut changes = vec![Change::CreateGeneration(record.clone())];
         changes.extend(building.as_ref().map(|building| retire(building.id)));
-        let Ok(ready) = self.ready(&current.record.current).await else { return Ok(None) };
+        let ready = self.ready(&current.record.current).await?;
         self.0.context.committer.commit(Unit::change(changes)).await?;
         let mut deployment = Deployment { building: None, ..(*current).clone() };
         self.start_generation(&mut deployment, &record, &ready);

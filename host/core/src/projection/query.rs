@@ -13,6 +13,7 @@ use crate::event::Position;
 use crate::limits::read as limits;
 use crate::plugin::descriptor::Kind;
 use crate::plugin::registry::{Deployment, Plugins};
+use crate::plugin::swap::RebuildError;
 use crate::record::GenerationId;
 use crate::store::{Documents, StoreError};
 
@@ -78,7 +79,7 @@ pub enum QueryError {
     #[error("the store could not be read")]
     Store(#[from] StoreError),
     #[error("the rebuild could not be begun")]
-    Rebuild(#[source] crate::log::commit::CommitError),
+    Rebuild(#[source] RebuildError),
 }
 
 fn not_reached(projection: &str, wanted: Position, progress: &Progress) -> String {
@@ -98,9 +99,13 @@ impl From<QueryError> for Problem {
             QueryError::ProjectionNotFound(_) | QueryError::NotAProjection { .. } => Code::ProjectionNotFound,
             QueryError::CollectionNotFound { .. } => Code::CollectionNotFound,
             QueryError::DocumentNotFound { .. } => Code::DocumentNotFound,
+            QueryError::PositionNotReached { progress, .. } if progress.phase == Phase::Paused => {
+                Code::ProjectionPaused
+            }
             QueryError::PositionNotReached { .. } => Code::PositionNotReached,
             QueryError::Store(store) => return Problem::from(&store),
-            QueryError::Rebuild(commit) => return commit.into(),
+            QueryError::Rebuild(RebuildError::NotLoaded(error)) => return error.into(),
+            QueryError::Rebuild(RebuildError::Commit(commit)) => return commit.into(),
         };
         Problem::new(code, message)
     }

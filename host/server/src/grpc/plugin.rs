@@ -88,7 +88,9 @@ impl PluginService for PluginApi {
     ) -> Result<Response<proto::GetPluginLogsResponse>, Status> {
         let request = request.into_inner();
         let limit = convert::list_limit(request.limit, limits::LOG_LINES_MAX).map_err(|problem| status(&problem))?;
-        let level = crate::convert::level(&request.min_level).map_err(|problem| status(&problem))?;
+        let level = crate::convert::level(&request.min_level).map_err(|mistake| {
+            status(&Problem::new(Code::InvalidArgument, "the level is not known").with("min_level", mistake))
+        })?;
         let lines = self.0.host.plugins.logs(&request.name, limit, level).map_err(refuse)?;
         Ok(Response::new(proto::GetPluginLogsResponse { lines: lines.into_iter().map(convert::log_line).collect() }))
     }

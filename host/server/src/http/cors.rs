@@ -23,7 +23,7 @@ pub(crate) fn preflight(origin: &str) -> Response<Body> {
 
 /// Lets a page of `origin` read the answer.
 pub(crate) fn allow(headers: &mut HeaderMap, origin: &str) {
-    const EXPOSED: &str = "etag, location, retry-after, wasmill-next-position, x-correlation-id";
+    const EXPOSED: &str = "etag, retry-after, wasmill-next-position, x-correlation-id";
     let Ok(origin) = HeaderValue::from_str(origin) else { return };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));

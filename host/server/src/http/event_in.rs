@@ -196,13 +196,19 @@ fn data(
             decoded.map(Bytes::from).map_err(|error| (".dataBase64", format!("it is not base64: {error}")))
         }
         (Some(json), None) => match content_type {
-            Some(other) if !other.ends_with("+json") => {
+            Some(other) if !is_json(other) => {
                 let message = format!("`{}` is not JSON; give its bytes as `dataBase64`", other.escape_debug());
                 Err((".data", message))
             }
             _ => Ok(Bytes::copy_from_slice(json.get().as_bytes())),
         },
     }
+}
+
+/// `application/json` and the types built on it, whatever parameters they have.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence == DEFAULT_CONTENT_TYPE || essence.ends_with("+json")
 }
 
 /// A namespace of our own for ids that come from idempotency keys.

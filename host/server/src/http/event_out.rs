@@ -56,7 +56,7 @@ pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
 /// Data of the default type was checked when it came in; of the types built on JSON nobody promised.
 fn is_json(content_type: &str, data: &[u8]) -> bool {
     content_type == DEFAULT_CONTENT_TYPE
-        || (content_type.ends_with("+json") && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
+        || (content_type.contains("json") && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
 }
 
 fn name(out: &mut Vec<u8>, name: &str) {

@@ -28,7 +28,9 @@ const VIA: &str = "sse";
 /// Keeps proxies from closing a connection on which nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
-const RETRY: &str = "retry: 1000\n\n";
+const RETRY_MS: u32 = 1000;
+/// The id before the first event: nothing was seen.
+const NOTHING_SEEN: &str = "-1";
 
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
@@ -43,7 +45,7 @@ pub(super) async fn stream(
         Some(from) => Offset(from),
         None => pages::end_of_stream(&app, &stream).await.map_err(failed)?,
     };
-    Ok(sent(pages::follow_stream(&app, VIA, from, stream), |event| event.offset().0))
+    Ok(sent(pages::follow_stream(&app, VIA, from, stream), from.0, |event| event.offset().0))
 }
 
 pub(super) async fn log(
@@ -53,13 +55,16 @@ pub(super) async fn log(
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.number("from"), params.filter());
     params.finish()?;
-    let from = resume_after(&headers)?.or(from).map(Position);
-    Ok(sent(pages::follow_log(&app, VIA, from, filter), |event| event.position().0))
+    let from = resume_after(&headers)?.or(from).map_or_else(|| app.host.reader.tail().next(), Position);
+    Ok(sent(pages::follow_log(&app, VIA, Some(from), filter), from.0, |event| event.position().0))
 }
 
 /// Where a client that was here before goes on.
 fn resume_after(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) else { return Ok(None) };
+    if value == NOTHING_SEEN {
+        return Ok(Some(0));
+    }
     let last = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok()).filter(|last| *last < NUMBER_MAX);
     last.map(|last| Some(last + 1)).ok_or_else(|| {
         let message = format!("it is the id of an event that was received here, 0 to {}", NUMBER_MAX - 1);
@@ -69,6 +74,7 @@ fn resume_after(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 
 fn sent(
     batches: impl Stream<Item = Result<Batch, ReadError>> + Send + 'static,
+    from: u64,
     id: fn(&Event) -> u64,
 ) -> Response<Body> {
     let following = unfold(Some(batches.boxed()), move |batches| async move {
@@ -81,7 +87,10 @@ fn sent(
         };
         Some((Ok::<_, Infallible>(bytes), batches))
     });
-    let hello = futures_util::stream::iter([Ok(Bytes::from_static(RETRY.as_bytes()))]);
+    // With an id from the start, a browser that loses its connection before the first event does not
+    // begin at a later end when it comes back.
+    let seen = from.checked_sub(1).map_or_else(|| NOTHING_SEEN.to_owned(), |seen| seen.to_string());
+    let hello = futures_util::stream::iter([Ok(format!("retry: {RETRY_MS}\nid: {seen}\n\n").into())]);
     let mut response = typed("text/event-stream", Body::from_stream(hello.chain(following)));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -111,7 +120,7 @@ fn farewell(error: ReadError) -> Bytes {
     }
     let problem = errors::report(error);
     let data = serde_json::json!({ "code": problem.code.as_str(), "message": problem.message });
-    format!("event: error\ndata: {data}\n\n").into()
+    format!("event: problem\ndata: {data}\n\n").into()
 }
 
 #[cfg(test)]
@@ -126,7 +135,8 @@ mod tests {
         };
         assert_eq!(resume("41"), Ok(Some(42)));
         assert_eq!(resume(""), Ok(None));
-        for wrong in ["x", "-1", "9007199254740991", "1.5"] {
+        assert_eq!(resume(NOTHING_SEEN), Ok(Some(0)));
+        for wrong in ["x", "-2", "9007199254740991", "1.5"] {
             assert_eq!(resume(wrong), Err(Code::InvalidArgument), "{wrong}");
         }
     }

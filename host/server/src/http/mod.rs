@@ -127,4 +127,11 @@ mod tests {
             .collect();
         assert_eq!(described, served);
     }
+
+    #[test]
+    fn every_code_is_described() {
+        let document: serde_json::Value = serde_json::from_str(docs::OPENAPI).unwrap();
+        let codes: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(document["components"]["schemas"]["Code"]["enum"], serde_json::json!(codes));
+    }
 }

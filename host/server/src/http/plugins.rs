@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wasmill_core::limits::plugin as limits;
+use wasmill_core::plugin::log::Level;
 
 use super::problem::{Refusal, failed};
 use super::request::{InPath, Params, media_type, read_body, unsupported};
@@ -27,16 +28,24 @@ async fn component(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
 
 pub(super) async fn deploy(
     State(app): State<Arc<App>>,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
+    params.finish()?;
     let component = component(&headers, body).await?;
     let deployed = app.host.plugins.deploy(component).await.map_err(failed)?;
     let status = if deployed.changed { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(json!({ "plugin": view::plugin(&deployed.plugin), "changed": deployed.changed }))))
 }
 
-pub(super) async fn check(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Refusal> {
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    params.finish()?;
     let component = component(&headers, body).await?;
     Ok(Json(view::checked(&app.host.plugins.check(component).await.map_err(failed)?)))
 }
@@ -71,8 +80,12 @@ pub(super) async fn logs(
     mut params: Params,
 ) -> Result<Json<Value>, Refusal> {
     let limit = params.limit(PAGE_DEFAULT, limits::LOG_LINES_MAX);
-    let level = params.text("level").unwrap_or_default();
+    let level = convert::level(&params.text("level").unwrap_or_default());
+    let level = level.unwrap_or_else(|mistake| {
+        params.refuse("level", mistake);
+        Level::Trace
+    });
     params.finish()?;
-    let lines = app.host.plugins.logs(&name, limit, convert::level(&level)?).map_err(failed)?;
+    let lines = app.host.plugins.logs(&name, limit, level).map_err(failed)?;
     Ok(Json(json!({ "lines": lines.iter().map(view::log_line).collect::<Vec<_>>() })))
 }

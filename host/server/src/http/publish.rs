@@ -15,7 +15,7 @@ use wasmill_core::store::Expected;
 
 use super::event_in::{self, Defaults, Layout};
 use super::problem::{Refusal, failed};
-use super::request::{InPath, media_type, read_body, unsupported};
+use super::request::{InPath, Params, media_type, read_body, unsupported};
 use super::view;
 use crate::app::{App, origin_of};
 use crate::pages::NUMBER_MAX;
@@ -27,9 +27,11 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub(super) async fn append(
     State(app): State<Arc<App>>,
     InPath(stream): InPath<String>,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    params.finish()?;
     let layout = layout(&headers)?;
     let expected = expected(&headers)?;
     let defaults = Defaults { origin: origin_of(&headers)?, idempotency_key: idempotency_key(&headers)? };

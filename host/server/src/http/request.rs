@@ -184,7 +184,7 @@ pub(crate) fn unsupported(given: &str, known: &str) -> Refusal {
 /// Whether the client would rather have lines than one JSON text.
 pub(crate) fn wants_lines(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    accept.contains("application/x-ndjson")
+    accept.contains("application/x-ndjson") || accept.contains("application/jsonl")
 }
 
 /// Reads a whole body of at most `max` bytes. What is announced larger is not read at all.

@@ -87,7 +87,13 @@ pub(super) async fn events_of_log(
 fn range<T>(params: &mut Params, lines: bool, place: fn(u64) -> T) -> Range<T> {
     let (from, direction) = (params.number("from").map(place), params.direction());
     let limit = match lines {
-        true => params.number("limit").filter(|limit| *limit > 0),
+        true => match params.number("limit") {
+            Some(0) => {
+                params.refuse("limit", "0 lines are none; leave it out for all");
+                None
+            }
+            limit => limit,
+        },
         false => Some(params.limit(PAGE_DEFAULT, limits::PAGE_EVENTS_MAX) as u64),
     };
     Range { from, direction, limit }

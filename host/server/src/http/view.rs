@@ -100,8 +100,10 @@ pub(crate) fn projection(status: &ProjectionStatus) -> Value {
             "revision": revision,
             "state": progress.phase.as_str(),
             "nextPosition": progress.next.0,
-            "failure": progress.failure.as_ref().map(self::failure),
         });
+        if let Some(failure) = &progress.failure {
+            view["build"]["failure"] = self::failure(failure);
+        }
     }
     view
 }
