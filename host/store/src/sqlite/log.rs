@@ -12,10 +12,10 @@ use wasmill_core::event::{Chunk, Event, Position};
 use wasmill_core::store::{Head, StoreError};
 
 use super::error::Failure;
-use super::pages;
+use super::pages::{self, chunks};
 use super::rows::{Rows, Statement};
 use super::streams::{self, StreamRow, upsert_streams};
-use crate::chunk::{Numbers, checksum};
+use crate::chunk::{Numbers, StoredChunk, checksum};
 
 /// The newest place of the log, as the writer keeps it.
 #[derive(Clone, Copy, Debug)]
@@ -31,17 +31,17 @@ macro_rules! append {
         concat!(
             "
         with recursive n(i) as (select 0 union all select i + 1 from n where i + 1 < ?)
-        insert into event_id (id, position)
+        insert or rollback into event_id (id, position)
         select substr(ids, i * 16 + 1, 16), first_position + i
         from n, (select ? as ids, ? as first_position);
 
-        insert into chunk (first_position, event_count, stream_id, first_offset, recorded_at, crc, run)
+        insert or rollback into chunk (first_position, event_count, stream_id, first_offset, recorded_at, crc, run)
         select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
             substr(packed, value ->> 6, value ->> 7)
-        from (select ? as packed), json_each(?);",
+        from (select ? as packed), jsonb_each(?);",
             upsert_streams!(),
             "
-        update log_head set next_position = ?, recorded_at = ?;"
+        update or rollback log_head set next_position = ?, recorded_at = ?;"
         )
     };
 }
@@ -97,25 +97,39 @@ pub(super) async fn find(connection: &mut SqliteConnection, ids: &HashSet<Uuid>)
         with recursive n(i) as (select 0 union all select i + 1 from n where i + 1 < ?)
         select known.position
         from n, (select ? as ids) cross join event_id known on known.id = substr(ids, i * 16 + 1, 16)";
-    const CHUNKS: &str = "
-        select first_position, stream_id, crc, run from chunk
-        where first_position in
-            (select (select max(first_position) from chunk where first_position <= value) from json_each(?))";
+    const CHUNKS: &str = chunks!(
+        "where first_position in
+            (select (select max(first_position) from chunk where first_position <= value) from json_each(?))"
+    );
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.into_bytes()).collect();
     let positions = sqlx::query_scalar(POSITIONS).bind(ids.len() as i64).bind(bytes);
     let positions: Vec<i64> = if ids.is_empty() { Vec::new() } else { positions.fetch_all(&mut *connection).await? };
-    let (mut found, mut chunk) = (Vec::new(), Vec::new());
+    let mut found = Vec::new();
     if positions.is_empty() {
         return Ok(found);
     }
-    let mut rows = sqlx::query(CHUNKS).bind(format!("{positions:?}")).fetch(connection);
+    let mut left_out = Vec::new();
+    let mut rows = sqlx::query(CHUNKS).bind(format!("{positions:?}")).fetch(&mut *connection);
     while let Some(row) = rows.try_next().await? {
-        pages::stored(&row, Bytes::copy_from_slice(row.try_get(3)?))?.open(&mut chunk)?;
-        for event in chunk.drain(..).filter(|event| ids.contains(&event.id())) {
-            // A copy of its own, or one event would hold its whole chunk in memory.
-            let own = Event::decode(Bytes::copy_from_slice(event.raw()));
-            found.push(own.map_err(|error| StoreError::Damaged { what: error.to_string() })?);
+        match row.try_get::<Option<&[u8]>, _>(3)? {
+            Some(run) => take(pages::stored(&row, Bytes::copy_from_slice(run))?, ids, &mut found)?,
+            None => left_out.push(pages::stored(&row, Bytes::new())?),
         }
     }
+    drop(rows);
+    for chunk in left_out {
+        take(pages::with_run(connection, chunk).await?, ids, &mut found)?;
+    }
     Ok(found)
+}
+
+/// Takes the wanted events out of a chunk, as copies: one event would hold its whole chunk in memory.
+fn take(chunk: StoredChunk, ids: &HashSet<Uuid>, found: &mut Vec<Event>) -> Result<(), StoreError> {
+    let mut events = Vec::new();
+    chunk.open(&mut events)?;
+    for event in events.iter().filter(|event| ids.contains(&event.id())) {
+        let own = Event::decode(Bytes::copy_from_slice(event.raw()));
+        found.push(own.map_err(|error| StoreError::Damaged { what: error.to_string() })?);
+    }
+    Ok(())
 }

@@ -64,8 +64,13 @@ impl SqliteStore {
         Ok(Self { file, readers, writer, checkpointer })
     }
 
+    /// Without a connection nothing has been asked: what is in the way, such as too many open files, may
+    /// go away.
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.readers.acquire().await.map_err(|error| self.error(error))
+        self.readers.acquire().await.map_err(|error| match self.error(error) {
+            StoreError::Failed(source) => StoreError::Unavailable(source),
+            other => other,
+        })
     }
 
     fn error(&self, error: sqlx::Error) -> StoreError {

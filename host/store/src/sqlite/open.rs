@@ -18,7 +18,7 @@ use wasmill_core::store::Source;
 
 use super::commit::Writer;
 use super::error::{is_busy, is_damage};
-use super::log::{self, LogHead};
+use super::log;
 use super::streams::Heads;
 use super::{migrations, plugins};
 
@@ -33,11 +33,13 @@ pub struct SqliteOptions {
     pub readers: u32,
     /// Page cache of the writer.
     pub cache_bytes: usize,
+    /// How long a lock of another process, such as a backup, is waited for.
+    pub lock_wait: Duration,
 }
 
 impl SqliteOptions {
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), readers: 4, cache_bytes: 16 << 20 }
+        Self { path: path.into(), readers: 4, cache_bytes: 16 << 20, lock_wait: Duration::from_secs(5) }
     }
 }
 
@@ -83,16 +85,17 @@ pub enum OpenError {
 
 /// "WSML", set by the first migration.
 const APPLICATION_ID: i64 = 0x5753_4d4c;
-/// How long a lock of another process, such as a backup, is waited for.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection before it is told that the store is unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READER_CACHE_BYTES: usize = 4 << 20;
+/// What a write-ahead log that has grown beyond is cut to when it is started over.
+const LOG_BYTES_KEPT: u64 = 128 << 20;
 
 pub(super) async fn open(options: &SqliteOptions) -> Result<(Writer, SqlitePool), OpenError> {
     let path = &options.path;
     check_header(path)?;
-    let mut connection = connect_options(path, options.cache_bytes, "writer")
+    let mut connection = connect_options(path, options.cache_bytes, options.lock_wait, "writer")
+        .pragma("journal_size_limit", LOG_BYTES_KEPT.to_string())
         .create_if_missing(true)
         .connect()
         .await
@@ -105,17 +108,24 @@ pub(super) async fn open(options: &SqliteOptions) -> Result<(Writer, SqlitePool)
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(connect_options(path, READER_CACHE_BYTES, "reader").read_only(true));
+        .connect_lazy_with(connect_options(path, READER_CACHE_BYTES, options.lock_wait, "reader").read_only(true));
     Ok((writer, readers))
 }
 
 /// Checkpoints of the write-ahead log are not made by the connection that commits, which would stall
 /// appends: see the checkpointer.
-pub(super) fn connect_options(path: &Path, cache_bytes: usize, role: &'static str) -> SqliteConnectOptions {
+pub(super) fn connect_options(
+    path: &Path,
+    cache_bytes: usize,
+    lock_wait: Duration,
+    role: &'static str,
+) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .busy_timeout(BUSY_TIMEOUT)
+        .busy_timeout(lock_wait)
+        // A commit returns when it is on the disk, on macOS too, where a plain fsync is not enough.
         .pragma("synchronous", "full")
+        .pragma("fullfsync", "on")
         .pragma("wal_autocheckpoint", "0")
         .pragma("temp_store", "memory")
         .pragma("cache_size", format!("-{}", cache_bytes / 1024))
@@ -147,15 +157,23 @@ fn is_empty(path: &Path) -> bool {
 }
 
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    const TABLES: &str = "
-        select count(*) filter (where name = '_sqlx_migrations'), count(*) from sqlite_schema where type = 'table'";
+    // The first migration sets the id together with its tables; the migrator's table may be older.
+    const WHOSE: &str = "
+        select application_id,
+            (select count(*) from sqlite_schema where type = 'table' and name <> '_sqlx_migrations')
+        from pragma_application_id";
     let refused = |error| refused(path, error);
-    let (migrations, tables): (i64, i64) = sqlx::query_as(TABLES).fetch_one(&mut *connection).await.map_err(refused)?;
-    if migrations == 0 && tables > 0 {
+    let (id, tables): (i64, i64) = sqlx::query_as(WHOSE).fetch_one(&mut *connection).await.map_err(refused)?;
+    if id != APPLICATION_ID && tables > 0 {
         return Err(OpenError::Foreign { path: path.into() });
     }
     // Only now is it certain whose file this is.
-    sqlx::query("pragma journal_mode = wal").execute(&mut *connection).await.map_err(refused)?;
+    let mode = sqlx::query_scalar("pragma journal_mode = wal").fetch_one(&mut *connection);
+    let mode: String = mode.await.map_err(refused)?;
+    if mode != "wal" {
+        let source = format!("SQLite cannot keep a write-ahead log beside it, only a journal of mode `{mode}`");
+        return Err(OpenError::Inaccessible { path: path.into(), source: source.into() });
+    }
     migrations::migrate(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) if found > migrations::NEWEST => {
             OpenError::Newer { path: path.into(), found, known: migrations::NEWEST }
@@ -207,7 +225,7 @@ async fn load(path: &Path, mut connection: SqliteConnection) -> Result<Writer, O
         heads: Heads::load(&mut connection).await.map_err(refused)?,
         connection: Some(connection),
         file: Arc::from(path),
-        head: LogHead { ..head },
+        head,
         checkpoints: generations.iter().map(|generation| (generation.id, generation.checkpoint)).collect(),
         in_doubt: false,
         committed: Arc::new(Notify::new()),

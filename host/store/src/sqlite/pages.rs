@@ -27,33 +27,40 @@ pub(super) enum Axis<'a> {
     Stream(&'a StreamName),
 }
 
-/// Runs above 64 KiB are left out and fetched one by one, so that rows that wait between SQLite's
-/// thread and the reader's are small. A page that begins inside a chunk begins with that chunk.
+/// The beginning of every query for chunks. Runs above 64 KiB are left out and fetched one by one, so
+/// that the rows that wait between SQLite's thread and the reader's are small.
 macro_rules! chunks {
     ($rest:literal) => {
         concat!("select first_position, stream_id, crc, iif(length(run) <= 65536, run, null) from chunk ", $rest)
     };
 }
+pub(super) use chunks;
 
 impl Axis<'_> {
+    /// A page that begins inside a chunk begins with that chunk. Parameters: where the page goes on, the
+    /// place of the chunk opened last, rows, name of the stream. One bound a query, not two: SQLite
+    /// would seek by either of them and look at all that lies between.
     fn sql(self, direction: Direction) -> &'static str {
         match (self, direction) {
             (Axis::Log, Direction::Forward) => chunks!(
-                "where first_position >= coalesce((select max(first_position) from chunk where first_position <= ?1), ?1)
-                order by first_position limit ?2"
+                "where first_position >= max(?2 + 1, coalesce(
+                    (select max(first_position) from chunk where first_position <= ?1), ?1))
+                order by first_position limit ?3"
             ),
-            (Axis::Log, Direction::Backward) => {
-                chunks!("where first_position <= ?1 order by first_position desc limit ?2")
-            }
+            (Axis::Log, Direction::Backward) => chunks!(
+                "where first_position <= min(?2 - 1, ?1)
+                order by first_position desc limit ?3"
+            ),
             (Axis::Stream(_), Direction::Forward) => chunks!(
-                "where stream_id = (select id from stream where name = ?3) and first_offset >= coalesce(
-                    (select max(first_offset) from chunk
-                    where stream_id = (select id from stream where name = ?3) and first_offset <= ?1), ?1)
-                order by first_offset limit ?2"
+                "where stream_id = (select id from stream where name = ?4)
+                    and first_offset >= max(?2 + 1, coalesce(
+                        (select max(first_offset) from chunk
+                        where stream_id = (select id from stream where name = ?4) and first_offset <= ?1), ?1))
+                order by first_offset limit ?3"
             ),
             (Axis::Stream(_), Direction::Backward) => chunks!(
-                "where stream_id = (select id from stream where name = ?3) and first_offset <= ?1
-                order by first_offset desc limit ?2"
+                "where stream_id = (select id from stream where name = ?4) and first_offset <= min(?2 - 1, ?1)
+                order by first_offset desc limit ?3"
             ),
         }
     }
@@ -73,13 +80,23 @@ pub(super) async fn read(
     direction: Direction,
     limit: PageLimit,
 ) -> Result<Vec<Event>, Failure> {
-    let mut page =
-        Page { axis, direction, limit, next: from, events: Vec::new(), bytes: 0, end: false, chunk: Vec::new() };
+    let mut page = Page {
+        axis,
+        direction,
+        limit,
+        next: from,
+        opened: None,
+        events: Vec::new(),
+        bytes: 0,
+        end: false,
+        chunk: Vec::new(),
+    };
     let events_max = limit.events.clamp(1, ROWS_MAX);
     // One more than events: the chunk that the page begins in may end before it.
     let mut rows_max = ROWS_FIRST.min(events_max + 1);
     while !page.end {
-        let mut query = sqlx::query(axis.sql(direction)).bind(signed(page.next)).bind(rows_max as i64);
+        let mut query = sqlx::query(axis.sql(direction)).bind(signed(page.next)).bind(page.bound());
+        query = query.bind(rows_max as i64);
         if let Axis::Stream(name) = axis {
             query = query.bind(name.as_str());
         }
@@ -90,13 +107,13 @@ pub(super) async fn read(
         {
             count += 1;
             match row.try_get::<Option<&[u8]>, _>(3)? {
-                Some(run) => page.add(stored(&row, Bytes::copy_from_slice(run))?, count == 1)?,
-                None => left_out = Some((stored(&row, Bytes::new())?, count == 1)),
+                Some(run) => page.add(stored(&row, Bytes::copy_from_slice(run))?)?,
+                None => left_out = Some(stored(&row, Bytes::new())?),
             }
         }
         drop(rows);
         match left_out {
-            Some((chunk, leads)) => page.add(with_run(connection, chunk).await?, leads)?,
+            Some(chunk) => page.add(with_run(connection, chunk).await?)?,
             None if count < rows_max => page.end = true,
             None => rows_max = (rows_max * 4).min(ROWS_MAX),
         }
@@ -104,14 +121,15 @@ pub(super) async fn read(
     Ok(page.events)
 }
 
-async fn with_run(connection: &mut SqliteConnection, chunk: StoredChunk) -> Result<StoredChunk, Failure> {
+/// The chunk with its run, where the query has left it out.
+pub(super) async fn with_run(connection: &mut SqliteConnection, chunk: StoredChunk) -> Result<StoredChunk, Failure> {
     let query =
         sqlx::query_scalar("select run from chunk where first_position = ?").bind(signed(chunk.first_position.0));
     let run: Vec<u8> = query.fetch_one(connection).await?;
     Ok(StoredChunk { run: run.into(), ..chunk })
 }
 
-/// A row that begins as every query for chunks does: first position, stream, checksum.
+/// A row of a query for chunks, but for its run.
 pub(super) fn stored(row: &SqliteRow, run: Bytes) -> sqlx::Result<StoredChunk> {
     let crc = u32::try_from(row.try_get::<i64, _>(2)?).map_err(|error| sqlx::Error::Decode(error.into()))?;
     let first_position = Position(row.try_get::<i64, _>(0)?.cast_unsigned());
@@ -124,6 +142,9 @@ struct Page<'a> {
     limit: PageLimit,
     /// The place that the next event may have, or the last one when reading backwards.
     next: u64,
+    /// Place of the chunk opened last. No query gives it again: a page that begins behind a chunk's
+    /// end would find that chunk for ever.
+    opened: Option<u64>,
     events: Vec<Event>,
     bytes: usize,
     /// The page is full, or nothing is left.
@@ -133,24 +154,30 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Takes what the page wants of a chunk. The first chunk of a query may lie before the page, or
-    /// reach into it; the others have to follow one another.
-    fn add(&mut self, stored: StoredChunk, leads: bool) -> Result<(), StoreError> {
+    /// Chunks of the next query lie beyond this place.
+    fn bound(&self) -> i64 {
+        match (self.opened, self.direction) {
+            (Some(opened), _) => signed(opened),
+            (None, Direction::Forward) => -1,
+            (None, Direction::Backward) => i64::MAX,
+        }
+    }
+
+    /// Takes what the page wants of a chunk. The first chunk may lie before the page, or reach into it;
+    /// the others have to follow one another.
+    fn add(&mut self, stored: StoredChunk) -> Result<(), StoreError> {
         let at = stored.first_position;
         let mut chunk = std::mem::take(&mut self.chunk);
         chunk.clear();
         stored.open(&mut chunk)?;
         let (first, last) = (self.axis.place(&chunk[0]), self.axis.place(&chunk[chunk.len() - 1]));
-        let follows = match self.direction {
-            Direction::Forward => leads || first >= self.next,
-            Direction::Backward => {
-                if leads {
-                    first <= self.next
-                } else {
-                    last <= self.next
-                }
-            }
+        let follows = match (self.opened, self.direction) {
+            (None, Direction::Forward) => true,
+            (Some(_), Direction::Forward) => first >= self.next,
+            (None, Direction::Backward) => first <= self.next,
+            (Some(_), Direction::Backward) => last <= self.next,
         };
+        self.opened = Some(first);
         if let Axis::Stream(name) = self.axis
             && chunk[0].stream() != name.as_str()
         {

@@ -1,15 +1,24 @@
 //! The contract's own suite.
 
-use crate::sqlite::{SqliteOptions, SqliteStore};
+use std::cell::Cell;
+
+use wasmill_core::store::conformance;
+
+use super::open;
+use super::reopening::Reopening;
 
 #[tokio::test]
 async fn the_sqlite_store_keeps_the_contract() {
     let directory = tempfile::tempdir().unwrap();
-    let count = std::cell::Cell::new(0);
-    wasmill_core::store::conformance::run(async || {
-        count.set(count.get() + 1);
-        let path = directory.path().join(format!("{}.db", count.get()));
-        SqliteStore::open(SqliteOptions::at(path)).await.unwrap()
-    })
-    .await;
+    let count = Cell::new(0);
+    let next = || directory.path().join(format!("{}.db", count.replace(count.get() + 1)));
+    conformance::run(async || open(&next()).await).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_reopened_before_every_call_keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let count = Cell::new(0);
+    let next = || directory.path().join(format!("{}.db", count.replace(count.get() + 1)));
+    conformance::run(async || Reopening::at(&next()).await).await;
 }

@@ -1,0 +1,279 @@
+//! Random calls, each answered alike by this store and the memory store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+use wasmill_core::clock::Timestamp;
+use wasmill_core::event::{Offset, Position, PreparedEvent};
+use wasmill_core::name::{Pattern, StreamName};
+use wasmill_core::plugin::descriptor::Kind;
+use wasmill_core::record::{GenerationId, GenerationState, RevisionRecord};
+use wasmill_core::store::{
+    Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend, Unit,
+};
+
+use super::random::{Random, seeds};
+use super::same::Both;
+use super::{event, generation, scratch};
+
+const STREAMS: [&str; 7] = ["a-1", "a-10", "a-2", "b", "A", "ü", "заказ \"1\""];
+const PATTERNS: [&str; 6] = ["*", "a*", "*-1*", "заказ*", "none*", "b"];
+const COLLECTIONS: [&str; 4] = ["c", "cc", "b", ""];
+const KEYS: [&str; 11] = ["", "a", "a/", "a/1", "a/10", "a/2", "b", "ü", "\u{10FFFF}", "\u{10FFFF}z", "nul\0l"];
+const PREFIXES: [&str; 6] = ["", "a", "a/", "a/1", "\u{10FFFF}", "x"];
+const COMPONENTS: [&str; 3] = ["aa", "bb", "cc"];
+const GENERATIONS: u64 = 4;
+
+#[tokio::test]
+async fn random_calls_are_answered_as_by_the_memory_store() {
+    for seed in seeds(150) {
+        let (_directory, path) = scratch();
+        let mut run =
+            Run { random: Random::new(seed), both: Both::at(&path).await, now: 1_000, next_id: 1, sent: Vec::new() };
+        for _ in 0..40 {
+            run.step().await;
+        }
+        run.compare_everything().await;
+        run.both.reopen(true).await;
+        run.compare_everything().await;
+    }
+}
+
+struct Run {
+    random: Random,
+    both: Both,
+    now: i64,
+    next_id: u128,
+    /// Every append so far, also of units that were turned away.
+    sent: Vec<StreamAppend>,
+}
+
+impl Run {
+    async fn step(&mut self) {
+        match self.random.below(100) {
+            0..50 => {
+                let mut units = Vec::new();
+                for _ in 0..=self.random.below(4) {
+                    units.push(self.unit().await);
+                }
+                // Clocks step back.
+                self.now += self.random.below(50) as i64 - 15;
+                self.both.commit(&units, Timestamp(self.now)).await;
+                self.sent.extend(units.into_iter().flat_map(|unit| unit.appends));
+            }
+            50..95 => self.read().await,
+            _ => {
+                let close = self.random.percent(50);
+                self.both.reopen(close).await;
+            }
+        }
+    }
+
+    async fn unit(&mut self) -> Unit {
+        let mut unit = Unit::default();
+        for _ in 0..self.random.below(3) {
+            let append = self.append().await;
+            // The plan looks for a doubled id within an append, not between those of one unit, which
+            // no publisher can send.
+            let taken = |event: &PreparedEvent| {
+                unit.appends.iter().any(|other| other.events.iter().any(|known| known.id == event.id))
+            };
+            if !append.events.iter().any(taken) {
+                unit.appends.push(append);
+            }
+        }
+        if self.random.percent(60) {
+            for _ in 0..self.random.below(4) {
+                let change = self.change().await;
+                // A runner ends before its generation is dropped, so no unit does the one after the other.
+                let dropped = |id| {
+                    unit.changes.iter().any(|c| matches!(c, Change::DropGeneration { generation } if *generation == id))
+                };
+                if !matches!(&change, Change::Advance { generation, .. } if dropped(*generation)) {
+                    unit.changes.push(change);
+                }
+            }
+        }
+        unit
+    }
+
+    async fn append(&mut self) -> StreamAppend {
+        let mut append = if self.sent.is_empty() || self.random.percent(75) {
+            let stream = *self.random.pick(&STREAMS);
+            let count = if self.random.percent(5) { 70 } else { 1 + self.random.below(4) };
+            let events: Vec<_> = (0..count).map(|_| self.event(stream)).collect();
+            StreamAppend { stream: StreamName::from_stored(stream), expected: Expected::Any, events: events.into() }
+        } else {
+            self.repeated()
+        };
+        let info = self.both.memory.stream(&append.stream).await.expect("memory answers");
+        let next = info.map_or(0, |info| info.next_offset.0);
+        append.expected = match self.random.below(10) {
+            0..6 => Expected::Any,
+            6 => Expected::NoStream,
+            7 => Expected::Exists,
+            _ => Expected::Exactly(Offset((next + self.random.below(2)).saturating_sub(1))),
+        };
+        append
+    }
+
+    fn event(&mut self, stream: &str) -> PreparedEvent {
+        // Larger ones are fetched one by one.
+        let length = if self.random.percent(2) { 70_000 } else { self.random.below(40) };
+        let data: Bytes = (0..length).map(|n| n as u8).collect();
+        self.next_id += 1;
+        event(stream, self.next_id - 1, data)
+    }
+
+    /// An earlier append, whole, in part, with more, somewhere else, with other contents, or twice.
+    fn repeated(&mut self) -> StreamAppend {
+        let earlier = self.random.pick(&self.sent).clone();
+        let stream = earlier.stream.as_str();
+        let id = earlier.events[0].id.as_u128();
+        let events: Arc<[PreparedEvent]> = match self.random.below(6) {
+            0 | 1 => return earlier,
+            2 => earlier.events[self.random.below(earlier.events.len() as u64) as usize..].into(),
+            3 => [&earlier.events, &[self.event(stream)][..]].concat().into(),
+            4 => [&earlier.events[..1], &earlier.events[..1]].concat().into(),
+            _ => {
+                let stream = *self.random.pick(&STREAMS);
+                let other = [event(stream, id, "other")];
+                return StreamAppend { stream: StreamName::from_stored(stream), events: other.into(), ..earlier };
+            }
+        };
+        StreamAppend { events, ..earlier }
+    }
+
+    async fn change(&mut self) -> Change {
+        let generations = self.both.memory.generations().await.expect("memory answers");
+        let id = GenerationId(1 + self.random.below(GENERATIONS));
+        let head = self.both.next_position().await;
+        match self.random.below(12) {
+            0..5 => Change::PutDocuments { generation: id, documents: self.documents() },
+            5 | 6 => {
+                let known = generations.iter().find(|record| record.id == id).map(|record| record.checkpoint);
+                let stale = Position(self.random.below(head + 1));
+                let from = known.filter(|_| self.random.percent(80)).unwrap_or(stale);
+                Change::Advance { generation: id, from, to: Position(self.random.below(head + 1)) }
+            }
+            7 => {
+                let checkpoint = Position(self.random.below(head + 1));
+                Change::CreateGeneration(wasmill_core::record::GenerationRecord { checkpoint, ..generation(id.0) })
+            }
+            8 => {
+                let states = [GenerationState::Building, GenerationState::Serving, GenerationState::Retired];
+                Change::SetGenerationState { generation: id, state: *self.random.pick(&states) }
+            }
+            9 => Change::DropDocuments { generation: id, limit: self.random.below(6) as usize },
+            10 if self.random.percent(50) => Change::DropGeneration { generation: id },
+            _ => self.plugin_change(),
+        }
+    }
+
+    fn documents(&mut self) -> Vec<DocumentChange> {
+        let document = |random: &mut Random| DocumentChange {
+            collection: (*random.pick(&COLLECTIONS)).into(),
+            key: (*random.pick(&KEYS)).into(),
+            value: random.percent(70).then(|| (0..random.below(30)).map(|n| n as u8).collect()),
+        };
+        (0..self.random.below(12)).map(|_| document(&mut self.random)).collect()
+    }
+
+    fn plugin_change(&mut self) -> Change {
+        let plugin = (*self.random.pick(&["p", "q", "плагин"])).to_owned();
+        if self.random.percent(30) {
+            return Change::RemovePlugin { name: plugin };
+        }
+        let sha256 = *self.random.pick(&COMPONENTS);
+        let revision = RevisionRecord {
+            plugin,
+            kind: *self.random.pick(&[Kind::Projection, Kind::Handler]),
+            number: 1 + self.random.below(4) as u32,
+            sha256: sha256.into(),
+            descriptor: format!("{{\"n\":{}}}", self.random.below(9)),
+            deployed_at: Timestamp(self.now),
+        };
+        Change::Deploy { revision, component: Bytes::from(sha256.repeat(3)) }
+    }
+
+    async fn read(&mut self) {
+        let random = &mut self.random;
+        let direction = *random.pick(&[Direction::Forward, Direction::Backward]);
+        let limit = PageLimit {
+            events: *random.pick(&[0, 1, 2, 3, 10, 33, 1_000]),
+            bytes: *random.pick(&[0, 1, 150, 1_000, 100_000, 1 << 20]),
+        };
+        let after = random.percent(60).then(|| *random.pick(&STREAMS));
+        let some = random.below(6) as usize;
+        match random.below(6) {
+            0 | 1 => {
+                let head = self.both.next_position().await;
+                let from = if self.random.percent(5) { u64::MAX } else { self.random.below(head + 3) };
+                self.both.read_log(from, direction, limit).await;
+            }
+            2 => {
+                let (stream, from) = (*random.pick(&STREAMS), random.below(40));
+                self.both.read_stream(stream, from, direction, limit).await;
+                self.both.stream(stream).await;
+            }
+            3 => {
+                let pattern = random.percent(60).then(|| Pattern::new(random.pick(&PATTERNS)).expect("a glob"));
+                self.both.streams(pattern.as_ref(), after, some).await;
+            }
+            4 => {
+                let id = GenerationId(1 + random.below(GENERATIONS));
+                let (collection, prefix) = (*random.pick(&COLLECTIONS), *random.pick(&PREFIXES));
+                let after = random.percent(60).then(|| *random.pick(&KEYS));
+                self.both.scan(id, collection, prefix, after, some).await;
+                let keys: Vec<String> = (0..some).map(|_| (*random.pick(&KEYS)).to_owned()).collect();
+                self.both.documents(id, collection, &keys).await;
+            }
+            _ => {
+                let first = u128::from(random.below(self.next_id as u64));
+                let ids: Vec<Uuid> = (first..first + 20).step_by(3).map(Uuid::from_u128).collect();
+                self.both.find_events(&ids).await;
+            }
+        }
+    }
+
+    async fn compare_everything(&self) {
+        let all = PageLimit { events: 10_000, bytes: 1 << 30 };
+        let head = self.both.next_position().await;
+        for direction in [Direction::Forward, Direction::Backward] {
+            let from = if direction == Direction::Forward { 0 } else { head };
+            self.both.read_log(from, direction, all).await;
+            for stream in STREAMS {
+                self.both.read_stream(stream, from, direction, all).await;
+            }
+        }
+        self.both.streams(None, None, 100).await;
+        let ids: Vec<Uuid> = (0..self.next_id).map(Uuid::from_u128).collect();
+        self.both.find_events(&ids).await;
+        for id in 1..=GENERATIONS {
+            for collection in COLLECTIONS {
+                self.both.scan(GenerationId(id), collection, "", None, 100).await;
+                self.both.documents(GenerationId(id), collection, &KEYS.map(String::from)).await;
+            }
+        }
+        self.both.records(&COMPONENTS).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_large_documents_ends_where_the_memory_store_ends_it() {
+    let (_directory, path) = scratch();
+    let both = Both::at(&path).await;
+    let large = |n: u64| DocumentChange {
+        collection: "c".into(),
+        key: format!("{n:02}"),
+        value: Some(vec![n as u8; 256 << 10].into()),
+    };
+    let documents = (0..40).map(large).collect();
+    let changes =
+        vec![Change::CreateGeneration(generation(1)), Change::PutDocuments { generation: GenerationId(1), documents }];
+    both.commit(&[Unit::change(changes)], Timestamp(0)).await;
+    for after in [None, Some("07"), Some("15"), Some("23"), Some("24"), Some("39")] {
+        both.scan(GenerationId(1), "c", "", after, 1_000).await;
+    }
+}
