@@ -46,13 +46,13 @@ const PUT: &str = "
     insert into document (generation, collection, key, value)
     select value ->> 0, cast(substr(packed, value ->> 1, value ->> 2) as text),
         cast(substr(packed, value ->> 3, value ->> 4) as text), substr(packed, value ->> 5, value ->> 6)
-    from (select ? as packed), json_each(?) where true
+    from (select ? as packed), jsonb_each(?) where true
     on conflict (generation, collection, key) do update set value = excluded.value";
 
 const REMOVE: &str = "
     delete from document where rowid in (
         select old.rowid
-        from (select ? as packed), json_each(?) gone
+        from (select ? as packed), jsonb_each(?) gone
         cross join document old on old.generation = gone.value ->> 0
             and old.collection = cast(substr(packed, gone.value ->> 1, gone.value ->> 2) as text)
             and old.key = cast(substr(packed, gone.value ->> 3, gone.value ->> 4) as text))";
@@ -93,9 +93,11 @@ impl Batch {
     }
 }
 
-/// Removes up to `limit` documents of a generation.
+/// Removes up to `limit` documents of a generation, in the order of the index.
 pub(super) fn drop_some(generation: GenerationId, limit: usize) -> Statement {
-    const DROP: &str = "delete from document where rowid in (select rowid from document where generation = ? limit ?)";
+    const DROP: &str = "
+        delete from document where rowid in
+            (select rowid from document where generation = ? order by collection, key limit ?)";
     sqlx::query(DROP).bind(signed(generation.0)).bind(signed(limit as u64))
 }
 
@@ -120,7 +122,7 @@ pub(super) async fn documents(
 ) -> sqlx::Result<Vec<Option<Bytes>>> {
     const GET: &str = "
         select wanted.key, document.value
-        from (select ? as packed), json_each(?) wanted
+        from (select ? as packed), jsonb_each(?) wanted
         cross join document on document.generation = ? and document.collection = ?
             and document.key = cast(substr(packed, wanted.value ->> 0, wanted.value ->> 1) as text)";
     let mut values = vec![None; keys.len()];

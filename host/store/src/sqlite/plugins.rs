@@ -25,7 +25,7 @@ impl Checkpoints {
         // No bytes here, but every set of rows is bound in the same way.
         const MOVE: &str = "
             update generation set checkpoint = moved.value ->> 1
-            from (select ? as packed), json_each(?) moved where generation.id = moved.value ->> 0";
+            from (select ? as packed), jsonb_each(?) moved where generation.id = moved.value ->> 0";
         let mut rows = Rows::new();
         for (generation, checkpoint) in std::mem::take(&mut self.0) {
             rows.push(&[signed(generation.0), signed(checkpoint.0)]);

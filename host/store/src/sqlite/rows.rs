@@ -6,7 +6,7 @@
 //! own, and where in the blob its texts are. In SQL, with their bytes and numbers bound in that order:
 //!
 //! ```sql
-//! select value ->> 0, substr(packed, value ->> 1, value ->> 2) from (select ? as packed), json_each(?)
+//! select value ->> 0, substr(packed, value ->> 1, value ->> 2) from (select ? as packed), jsonb_each(?)
 //! ```
 
 use std::fmt::Write;

@@ -56,7 +56,7 @@ impl Heads {
         if !missing.is_empty() {
             const FIND: &str = "
                 select distinct s.id, s.name, s.next_offset
-                from (select ? as packed), json_each(?)
+                from (select ? as packed), jsonb_each(?)
                 cross join stream s on s.name = cast(substr(packed, value ->> 0, value ->> 1) as text)";
             for row in missing.bind_to(sqlx::query(FIND)).fetch_all(connection).await? {
                 let head = Head { id: row.try_get(0)?, next_offset: Offset(row.try_get::<i64, _>(2)?.cast_unsigned()) };
@@ -136,7 +136,7 @@ macro_rules! upsert_streams {
             (id, name, first_offset, next_offset, bytes, created_at, last_recorded_at, last_position)
         select value ->> 0, cast(substr(packed, value ->> 1, value ->> 2) as text), 0,
             value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-        from (select ? as packed), json_each(?) where true
+        from (select ? as packed), jsonb_each(?) where true
         on conflict (id) do update set
             next_offset = excluded.next_offset,
             bytes = bytes + excluded.bytes,
