@@ -218,7 +218,8 @@ impl Run {
                 self.both.stream(stream).await;
             }
             3 => {
-                let pattern = random.percent(60).then(|| Pattern::new(random.pick(&PATTERNS)).expect("a glob"));
+                let glob: &&str = random.pick(&PATTERNS);
+                let pattern = random.percent(60).then(|| Pattern::new(glob).expect("a glob"));
                 self.both.streams(pattern.as_ref(), after, some).await;
             }
             4 => {
