@@ -17,8 +17,10 @@ use super::output::Output;
 use report::{Conditions, Measurement, Report};
 use target::{Target, TargetArgs};
 
-/// Every measurement but `start` publishes events that stay in the host's log: use a host that may be
-/// thrown away, or `--spawn`, which makes one for the time of the measurement.
+pub(crate) const ADVICE: &str = "\
+Every measurement but `start` publishes events that stay in the host's log: use a host that may be
+thrown away, or --spawn, which makes one for the time of the measurement.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Append from many publishers at a time, each waiting for its answers
@@ -46,6 +48,7 @@ pub(crate) struct One<A: Args> {
 pub(crate) async fn run(command: BenchCommand, output: Output) -> Result<(), Failure> {
     match command {
         BenchCommand::Append(One { args, target }) => {
+            args.check()?;
             let target = Target::open(&target).await?;
             let measurements = vec![
                 echo::run(args.publishers, args.batch, args.size, args.duration(), output).await?,

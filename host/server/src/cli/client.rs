@@ -1,7 +1,6 @@
 //! How every command reaches a host: over gRPC, like any other client.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,11 +10,14 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::COMMON_OPTIONS;
 use super::exit::{Exit, Failure};
+use super::table::quoted;
 use crate::proto::log_service_client::LogServiceClient;
 use crate::proto::plugin_service_client::PluginServiceClient;
 use crate::proto::projection_service_client::ProjectionServiceClient;
 
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7400";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A page of a read is closed at 1 MiB; one event of the largest size may stand above it.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -27,25 +29,31 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Remote {
     /// The host's address
-    #[arg(long, env = "WASMILL_URL", default_value = "http://127.0.0.1:7400", value_name = "URL")]
+    #[arg(long, env = "WASMILL_URL", default_value = DEFAULT_URL, value_name = "URL",
+          help_heading = COMMON_OPTIONS, display_order = 901)]
     pub url: String,
     /// The token that the host asks for
-    #[arg(long, env = "WASMILL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = "WASMILL_TOKEN", hide_env_values = true, value_name = "TOKEN",
+          help_heading = COMMON_OPTIONS, display_order = 902)]
     pub token: Option<Token>,
 }
 
-/// A secret that is sent and never shown.
+/// A secret that is sent and never shown, not even when it is wrong: so any text is one until it is used.
 #[derive(Clone)]
-pub(crate) struct Token(MetadataValue<Ascii>);
+pub(crate) struct Token(String);
 
-impl FromStr for Token {
-    type Err = &'static str;
+impl From<&str> for Token {
+    fn from(token: &str) -> Self {
+        Self(token.to_owned())
+    }
+}
 
-    fn from_str(token: &str) -> Result<Self, Self::Err> {
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {token}").parse().map_err(|_| "a token consists of visible ASCII characters")?;
+impl Token {
+    fn bearer(&self) -> Result<MetadataValue<Ascii>, Failure> {
+        let wrong = |_| Failure::usage("--token: a token consists of visible ASCII characters");
+        let mut value: MetadataValue<Ascii> = format!("Bearer {}", self.0).parse().map_err(wrong)?;
         value.set_sensitive(true);
-        Ok(Self(value))
+        Ok(value)
     }
 }
 
@@ -57,11 +65,11 @@ impl fmt::Debug for Token {
 
 /// Puts the token on every call.
 #[derive(Clone, Debug)]
-pub(crate) struct Bearer(Option<Token>);
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(Token(value)) = &self.0 {
+        if let Some(value) = &self.0 {
             request.metadata_mut().insert("authorization", value.clone());
         }
         Ok(request)
@@ -83,12 +91,13 @@ impl Remote {
     }
 
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let bearer = self.token.as_ref().map(Token::bearer).transpose()?;
         let channel = self.endpoint()?.connect().await.map_err(|error| self.unreachable(&error))?;
-        Ok(Client { connection: InterceptedService::new(channel, Bearer(self.token.clone())) })
+        Ok(Client { connection: InterceptedService::new(channel, Bearer(bearer)) })
     }
 
     fn endpoint(&self) -> Result<Endpoint, Failure> {
-        let wrong = |why: &str| Failure::usage(format!("--url {}: {why}", self.url));
+        let wrong = |why: &str| Failure::usage(format!("--url {}: {why}", quoted(&self.url)));
         let url = match self.url.split_once("://") {
             Some(("http", _)) => self.url.clone(),
             Some(("https", _)) => {
@@ -98,6 +107,9 @@ impl Remote {
             None => format!("http://{}", self.url),
         };
         let endpoint = Endpoint::from_shared(url).map_err(|_| wrong("not a URL such as http://127.0.0.1:7400"))?;
+        if !matches!(endpoint.uri().path(), "" | "/") {
+            return Err(wrong("give it without a path; a host answers at the root only"));
+        }
         Ok(endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -136,9 +148,11 @@ mod tests {
 
     #[test]
     fn a_token_is_never_shown() {
-        let remote = Remote { url: String::new(), token: Some("s3cret".parse().unwrap()) };
-        assert!(!format!("{remote:?} {:?}", Bearer(remote.token.clone())).contains("s3cret"));
-        assert!("line\nbreak".parse::<Token>().is_err());
+        let remote = Remote { url: String::new(), token: Some("s3cret".into()) };
+        let bearer = remote.token.as_ref().unwrap().bearer().unwrap();
+        assert!(!format!("{remote:?} {:?}", Bearer(Some(bearer))).contains("s3cret"));
+        let failure = Token::from("s3cret\nline").bearer().unwrap_err();
+        assert!(failure.exit == Exit::Usage && !failure.to_text().contains("s3cret"));
     }
 
     #[test]
@@ -149,5 +163,7 @@ mod tests {
         assert_eq!(exit("https://example.org"), Some(Exit::Usage));
         assert_eq!(exit("ftp://example.org"), Some(Exit::Usage));
         assert_eq!(exit("http://a b"), Some(Exit::Usage));
+        assert_eq!(exit("http://localhost:7400/api"), Some(Exit::Usage));
+        assert_eq!(exit(""), Some(Exit::Usage));
     }
 }

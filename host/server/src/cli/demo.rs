@@ -77,7 +77,9 @@ async fn show(host: &OwnHost, started: Instant, output: Output) -> Result<(), Fa
     let published = publish_flights(&client, output).await?;
     let step = Instant::now();
     let events = published.sent.events;
-    let publish = Stage::new("publish", format!("{} events", grouped(events)), published.took).at_rate_of(events);
+    let known = if published.sent.known == events { ", all of them known already" } else { "" };
+    let what = format!("{} events{known}", grouped(events));
+    let publish = Stage::new("publish", what, published.took).at_rate_of(events);
 
     let last = published.sent.last_position.ok_or_else(|| Failure::failed("demo", "nothing was published"))?;
     let bar = output.events_bar("projecting", last + 1);
@@ -98,8 +100,7 @@ async fn show(host: &OwnHost, started: Instant, output: Output) -> Result<(), Fa
 async fn publish_flights(client: &Client, output: Output) -> Result<Published, Failure> {
     let source = embedded::flights(1);
     let bar = output.bytes_bar("publishing", source.bytes.unwrap_or(0));
-    let never = std::future::pending();
-    let mut published = publish::publish(client, source, Grouping::default(), &bar, never).await;
+    let mut published = publish::publish(client, source, Grouping::default(), &bar, std::future::pending).await;
     bar.finish_and_clear();
     published.failure.take().map_or(Ok(published), Err)
 }
@@ -143,8 +144,8 @@ fn going_on(address: SocketAddr, kept: bool) -> String {
     let fate = if kept { "Its data stay." } else { "Its data go with it: --data-dir keeps them." };
     format!(
         "\nThe host goes on serving on http://{address} until Ctrl-C. {fate} Try, in another terminal:\n
-  curl http://{address}/api/projections/flights/carriers/UA
-  curl 'http://{address}/api/projections/flights/airborne?limit=15'
+  curl http://{address}/api/projections/flights/documents/carriers/UA
+  curl 'http://{address}/api/projections/flights/documents/airborne?limit=15'
   curl 'http://{address}/api/event-streams/aircraft-N14228/events?limit=3'
   wasmill projection query flights destinations --url http://{address}
   wasmill tail --from 53470 --url http://{address}\n"

@@ -6,7 +6,7 @@ use wasmill_core::event::Event;
 
 use super::exit::Failure;
 use super::output::Show;
-use super::table::rfc3339;
+use super::table::rfc3339_ms;
 use crate::http::event_out;
 use crate::wire;
 
@@ -46,7 +46,7 @@ impl Serialize for Shown {
 impl Show for Shown {
     fn to_text(&self) -> String {
         let data = one_line(self.0.data());
-        let (time, stream, event_type) = (rfc3339(self.0.time().0), self.0.stream(), self.0.event_type());
+        let (time, stream, event_type) = (rfc3339_ms(self.0.time().0), self.0.stream(), self.0.event_type());
         format!("{:>8}  {time}  {stream}/{}  {event_type}  {data}", self.position(), self.offset())
     }
 }

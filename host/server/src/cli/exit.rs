@@ -1,6 +1,7 @@
 //! How a command ends: its exit code, and what it says of a failure.
 
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
@@ -61,6 +62,10 @@ pub(crate) struct Failure {
     pub details: Vec<Detail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// For programs what the sentences say to people.
+    #[expect(clippy::box_collection, reason = "every result has room for a failure")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<BTreeMap<&'static str, u64>>>,
 }
 
 /// One thing that is wrong.
@@ -71,14 +76,14 @@ pub(crate) struct Detail {
     pub at: String,
     pub message: String,
     /// Facts for programs, sorted by name.
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub facts: std::collections::BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, code: impl Into<String>, message: impl Into<String>) -> Self {
         let (code, message) = (code.into(), message.into());
-        Self { exit, code, message, retryable: false, details: Vec::new(), help: None }
+        Self { exit, code, message, retryable: false, details: Vec::new(), help: None, facts: None }
     }
 
     /// Something that this command found itself: a file, an argument, an answer that makes no sense.
@@ -107,7 +112,13 @@ impl Failure {
 
     #[must_use]
     pub(crate) fn with_detail(mut self, at: impl Into<String>, message: impl Into<String>) -> Self {
-        self.details.push(Detail { at: at.into(), message: message.into(), facts: Default::default() });
+        self.details.push(Detail { at: at.into(), message: message.into(), facts: BTreeMap::new() });
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_fact(mut self, name: &'static str, value: u64) -> Self {
+        self.facts.get_or_insert_default().insert(name, value);
         self
     }
 
@@ -115,11 +126,15 @@ impl Failure {
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("error[{}]: {}", self.code, self.message);
         for detail in &self.details {
-            text.push_str("\n  ");
-            if !detail.at.is_empty() {
-                let _ = write!(text, "{}: ", detail.at);
+            // Of a single detail the message itself often says all.
+            if detail.facts.is_empty() && self.message.ends_with(&detail.message) {
+                continue;
             }
-            text.push_str(&detail.message);
+            match (detail.at.as_str(), detail.message.as_str()) {
+                ("", "") => {}
+                ("", line) | (line, "") => _ = write!(text, "\n  {line}"),
+                (at, message) => _ = write!(text, "\n  {at}: {message}"),
+            }
             for (name, value) in &detail.facts {
                 let _ = write!(text, "\n    {name} = {value}");
             }
@@ -161,6 +176,12 @@ mod tests {
             "error[wrong_expected_offset]: the stream is elsewhere\n  order-1: expected 3, is 5\n    \
              actual_offset = 5\n  help: read it again"
         );
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let failure = Failure::failed("invalid_name", "stream name: it is empty").with_detail("stream", "it is empty");
+        assert_eq!(failure.to_text(), "error[invalid_name]: stream name: it is empty");
     }
 
     #[test]

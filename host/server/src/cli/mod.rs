@@ -30,13 +30,17 @@ use output::{Format, Output};
 
 use crate::serve::signalled;
 
+/// Heading of the options that all commands have, below those of the command.
+const COMMON_OPTIONS: &str = "Common options";
+
 /// Wasmill: an event host that runs your WebAssembly.
 #[derive(Debug, Parser)]
 #[command(name = "wasmill", version, about, after_help = Exit::table(), arg_required_else_help = true,
-          subcommand_required = true, disable_help_subcommand = true, max_term_width = 100)]
+          subcommand_required = true, max_term_width = 100)]
 struct Cli {
     /// How results and errors are written
-    #[arg(long, global = true, value_enum, default_value_t, env = "WASMILL_OUTPUT", value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, env = "WASMILL_OUTPUT", value_name = "FORMAT",
+          help_heading = COMMON_OPTIONS, display_order = 900)]
     output: Format,
     #[command(subcommand)]
     command: Command,
@@ -64,12 +68,13 @@ enum Command {
     #[command(subcommand)]
     Projection(projection::ProjectionCommand),
     /// Measure a host
-    #[command(subcommand)]
+    #[command(subcommand, after_help = bench::ADVICE)]
     Bench(bench::BenchCommand),
     /// The configuration of a host
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Print the completions of a shell
+    #[command(after_help = "In bash, for this session:  source <(wasmill completions bash)")]
     Completions {
         /// The shell
         shell: Shell,
@@ -111,8 +116,10 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
     }
 }
 
-async fn until_interrupted(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+async fn until_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
+        // What has an end of its own for a signal says more than this.
+        biased;
         result = work => result,
         () = signalled() => Err(Failure::interrupted("stopped by a signal")),
     }
@@ -140,7 +147,7 @@ fn explain(error: &clap::Error, args: &[OsString]) -> Exit {
             let _ = error.print();
             Exit::Ok
         }
-        _ if wants_json(args) => {
+        _ if wants_json(args, std::env::var_os("WASMILL_OUTPUT")) => {
             let text = error.to_string();
             let (message, help) = text.split_once("\n\n").unwrap_or((&text, ""));
             let message = message.trim_start_matches("error: ").trim();
@@ -154,10 +161,12 @@ fn explain(error: &clap::Error, args: &[OsString]) -> Exit {
 }
 
 /// What cannot be parsed as a whole may still say how it wants to be answered.
-fn wants_json(args: &[OsString]) -> bool {
-    let asked = args.iter().any(|arg| arg == "--output=json")
-        || args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json");
-    asked || std::env::var_os("WASMILL_OUTPUT").is_some_and(|format| format == "json")
+fn wants_json(args: &[OsString], environment: Option<OsString>) -> bool {
+    let flag = args.iter().enumerate().rev().find_map(|(index, arg)| match arg.to_str()? {
+        "--output" => args.get(index + 1).cloned(),
+        arg => arg.strip_prefix("--output=").map(OsString::from),
+    });
+    flag.or(environment).is_some_and(|format| format == "json")
 }
 
 #[cfg(test)]
@@ -193,7 +202,7 @@ mod tests {
             "wasmill plugin remove flights",
             "wasmill projection list",
             "wasmill projection get flights",
-            "wasmill projection query flights carriers UA --wait-for 7",
+            "wasmill projection query flights carriers UA --wait-for 7 --timeout 500ms",
             "wasmill projection query flights carriers --prefix U --after UA --limit 5",
             "wasmill projection rebuild flights --wait",
             "wasmill bench append --publishers 64 --batch 1 --seconds 5 --size 256",
@@ -205,6 +214,17 @@ mod tests {
                 panic!("{line}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn a_mistake_is_answered_in_the_format_that_is_asked_for() {
+        let wants = |line: &str, environment: Option<&str>| {
+            let args: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            wants_json(&args, environment.map(Into::into))
+        };
+        assert!(wants("wasmill raed --output json", None) && wants("wasmill --output=json raed", Some("text")));
+        assert!(wants("wasmill raed", Some("json")) && !wants("wasmill raed --output text", Some("json")));
+        assert!(!wants("wasmill raed", None) && !wants("wasmill raed --output", Some("text")));
     }
 
     #[test]

@@ -118,6 +118,9 @@ pub(crate) async fn run(command: PluginCommand, output: Output) -> Result<(), Fa
             let min_level = args.min_level.map_or("", Level::as_str).to_owned();
             let request = GetPluginLogsRequest { name: args.name, limit: args.limit, min_level };
             let lines = plugins.get_plugin_logs(request).await?.into_inner().lines;
+            if lines.is_empty() {
+                output.note("no lines");
+            }
             output.show_all(lines.into_iter().map(LogLine::from))
         }
         PluginCommand::Remove(args) => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetail, StatusExt as _};
+use wasmill_core::code::Code as Reason;
 
 use super::exit::{Detail, Exit, Failure};
 use crate::errors;
@@ -19,6 +20,7 @@ impl From<Status> for Failure {
                 detail => failure.add(detail),
             }
         }
+        failure.exit = exit(&failure.code);
         if failure.code.is_empty() {
             // No reason in the details: it is not the host that speaks but the wire.
             failure.describe_bare(&status);
@@ -38,12 +40,13 @@ impl From<Problem> for Failure {
             facts: detail.facts.into_iter().collect(),
         };
         Self {
-            exit: Exit::Failed,
+            exit: exit(&problem.code),
             code: problem.code,
             message: problem.message,
             retryable: problem.retryable,
             details: problem.details.into_iter().map(detail).collect(),
             help,
+            facts: None,
         }
     }
 }
@@ -92,15 +95,22 @@ impl Failure {
         if self.message.is_empty() {
             self.message = status.code().description().to_owned();
         }
-        let mut source = std::error::Error::source(status);
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !self.message.contains(&text) {
-                self.message = format!("{}: {text}", self.message);
-            }
-            source = cause.source();
+        // The layers between say that there is an error; the first cause says which.
+        let first = std::iter::successors(std::error::Error::source(status), |cause| cause.source()).last();
+        if self.exit == Exit::Unreachable {
+            let cause = first.map_or_else(|| self.message.clone(), ToString::to_string);
+            self.message = format!("the connection to the host broke: {cause}");
+        } else if let Some(cause) = first.map(ToString::to_string)
+            && !self.message.contains(&cause)
+        {
+            self.message = format!("{}: {cause}", self.message);
         }
     }
+}
+
+/// A host that is about to go is as good as gone.
+fn exit(code: &str) -> Exit {
+    if code == Reason::Draining.as_str() { Exit::Unreachable } else { Exit::Failed }
 }
 
 fn is_transport(status: &Status) -> bool {
@@ -113,6 +123,7 @@ fn help(code: &str) -> Option<&'static str> {
         "unreachable" | "connection_lost" => {
             Some("See whether the host still runs. Events that have ids can be sent again; they are not stored twice.")
         }
+        "unauthenticated" => Some("Give the host's token with --token or WASMILL_TOKEN."),
         code => errors::by_name(code).map(|code| errors::face(code).advice),
     }
 }
@@ -147,5 +158,7 @@ mod tests {
         assert_eq!((failure.exit, failure.retryable), (Exit::Unreachable, true));
         let failure = Failure::from(Status::unimplemented("no such call"));
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Failed, "grpc_unimplemented"));
+        let draining = problem::Problem::new(problem::Code::Draining, "the host is stopping");
+        assert_eq!(Failure::from(crate::grpc::status::status(&draining)).exit, Exit::Unreachable);
     }
 }

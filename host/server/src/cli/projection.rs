@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use std::time::Duration;
 
 use super::client::{Client, Remote};
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::Output;
+use super::until_interrupted;
 use crate::proto::{GetProjectionRequest, ListProjectionsRequest, ProjectionState, RebuildProjectionRequest};
 use status::{Rebuilt, Status, Statuses};
 
@@ -83,9 +84,12 @@ async fn rebuild(args: RebuildArgs, output: Output) -> Result<(), Failure> {
     let generation = client.projections().rebuild_projection(request).await?.into_inner().generation;
     if args.wait {
         let bar = output.events_bar("rebuilding", 0);
-        let result = wait_for_generation(&client, &args.name, generation, &bar).await;
+        let result = until_interrupted(wait_for_generation(&client, &args.name, generation, &bar)).await;
         bar.finish_and_clear();
-        result?;
+        result.map_err(|failure| match failure.exit {
+            Exit::Interrupted => failure.with_help(format!("the host goes on building generation {generation}")),
+            _ => failure,
+        })?;
     }
     output.show(&Rebuilt { projection: args.name, generation, serving: args.wait })
 }

@@ -7,6 +7,7 @@ use super::client::{Client, Remote};
 use super::event::Shown;
 use super::exit::Failure;
 use super::output::Output;
+use super::until_interrupted;
 use crate::proto::{
     Direction, Filter, FilterTerm, FollowLogRequest, FollowStreamRequest, ReadLogRequest, ReadStreamRequest,
 };
@@ -89,11 +90,9 @@ async fn open_read(client: &Client, args: &ReadArgs) -> Result<Pages, Failure> {
     })
 }
 
-/// Ends when it is interrupted, which is how it is meant to end; then it says where to go on.
-pub(crate) async fn tail(args: TailArgs, output: Output) -> Result<(), Failure> {
-    let client = args.selection.remote.connect().await?;
-    let mut log = client.log();
-    let mut pages = match &args.selection.stream {
+async fn open_tail(args: &TailArgs) -> Result<Pages, Failure> {
+    let mut log = args.selection.remote.connect().await?.log();
+    Ok(match &args.selection.stream {
         Some(stream) => {
             let request = FollowStreamRequest { stream: stream.clone(), from_offset: args.from };
             Pages::FollowStream(log.follow_stream(request).await?.into_inner())
@@ -102,7 +101,12 @@ pub(crate) async fn tail(args: TailArgs, output: Output) -> Result<(), Failure> 
             let request = FollowLogRequest { from_position: args.from, filter: args.selection.filter() };
             Pages::FollowLog(log.follow_log(request).await?.into_inner())
         }
-    };
+    })
+}
+
+/// Ends when it is interrupted, which is how it is meant to end; then it says where to go on.
+pub(crate) async fn tail(args: TailArgs, output: Output) -> Result<(), Failure> {
+    let mut pages = until_interrupted(open_tail(&args)).await?;
     let by_offset = args.selection.stream.is_some();
     let mut next = args.from;
     let stop = signalled();
@@ -153,8 +157,13 @@ impl Pages {
 }
 
 async fn print(mut pages: Pages, output: Output) -> Result<(), Failure> {
+    let mut none = true;
     while let Some(page) = pages.next().await? {
+        none &= page.events.is_empty();
         output.show_all(decode(page.events)?)?;
+    }
+    if none {
+        output.note("no events");
     }
     Ok(())
 }

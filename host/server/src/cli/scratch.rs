@@ -1,7 +1,8 @@
 //! A directory for the time of one command.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
 
 use super::exit::Failure;
 
@@ -11,8 +12,7 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(crate) fn new(purpose: &str) -> Result<Self, Failure> {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let path = std::env::temp_dir().join(format!("wasmill-{purpose}-{}-{nanos:x}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("wasmill-{purpose}-{}", Uuid::new_v4().simple()));
         std::fs::create_dir_all(&path).map_err(|error| Failure::file(&path.display().to_string(), &error))?;
         Ok(Self(path))
     }

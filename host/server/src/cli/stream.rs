@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::client::Remote;
 use super::exit::Failure;
 use super::output::{Output, Show};
-use super::table::{grouped, rfc3339, table};
+use super::table::{grouped, quoted, rfc3339, table};
 use crate::proto::{self, GetStreamRequest, ListStreamsRequest};
 
 /// What a host hands out at once.
@@ -76,9 +76,13 @@ impl Show for Stream {
     fn to_text(&self) -> String {
         let Stream { name, first_offset, next_offset, last_position, created_at, last_recorded_at, .. } = self;
         let (events, bytes) = (grouped(self.events), grouped(self.bytes));
+        let offsets = match self.events {
+            0 => String::new(),
+            _ => format!("  (offsets {first_offset} to {})", next_offset.saturating_sub(1)),
+        };
         format!(
-            "{name}\n  {events} events, {bytes} bytes\n  offsets {first_offset} up to, not including, {next_offset}; \
-             last position {last_position}\n  created {created_at}, last appended to {last_recorded_at}"
+            "{name}\n  events         {events}{offsets}\n  bytes          {bytes}\n  created        {created_at}\n  \
+             last appended  {last_recorded_at}  (position {last_position})"
         )
     }
 }
@@ -94,16 +98,19 @@ struct Streams {
 impl Show for Streams {
     fn to_text(&self) -> String {
         if self.streams.is_empty() {
-            return "no streams".into();
+            return String::new();
         }
         let rows = self.streams.iter().map(|stream| {
             [stream.name.clone(), grouped(stream.events), grouped(stream.bytes), stream.last_recorded_at.clone()]
         });
-        let mut text = table(["stream", ">events", ">bytes", "last appended to"], rows);
-        if let Some(after) = &self.next_after {
-            text += &format!("\nthere are more: --after {after:?}");
+        table(["stream", ">events", ">bytes", "last appended"], rows)
+    }
+
+    fn note(&self) -> Option<String> {
+        match &self.next_after {
+            Some(after) => Some(format!("there are more: --after {}", quoted(after))),
+            None => self.streams.is_empty().then(|| "no streams".into()),
         }
-        text
     }
 }
 

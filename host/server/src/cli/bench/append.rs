@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::task::JoinSet;
+use wasmill_core::limits::publish::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, EVENT_DATA_BYTES_MAX};
 
 use super::load;
 use super::report::{Latencies, Measurement};
@@ -42,6 +43,20 @@ impl Default for AppendArgs {
 impl AppendArgs {
     pub(crate) fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds)
+    }
+
+    /// What no host takes is not measured.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let bytes = self.batch.saturating_mul(self.size);
+        if self.batch > APPEND_EVENTS_MAX || self.size > EVENT_DATA_BYTES_MAX || bytes > APPEND_BYTES_MAX {
+            let message = format!("{} events of {} bytes are more than a host takes at once", self.batch, self.size);
+            let limits = format!(
+                "an append holds at most {APPEND_EVENTS_MAX} events and {APPEND_BYTES_MAX} bytes, an event at most \
+                 {EVENT_DATA_BYTES_MAX} bytes of data"
+            );
+            return Err(Failure::usage(message).with_help(limits));
+        }
+        Ok(())
     }
 }
 

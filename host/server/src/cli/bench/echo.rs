@@ -15,6 +15,7 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
+use wasmill_core::limits::publish::APPEND_BYTES_MAX;
 
 use super::append::drive;
 use super::load;
@@ -72,7 +73,7 @@ impl Service<http::Request<Body>> for Echo {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(async move {
             let codec = ProstCodec::<AppendResponse, AppendRequest>::default();
-            Ok(Grpc::new(codec).unary(Answer, request).await)
+            Ok(Grpc::new(codec).max_decoding_message_size(2 * APPEND_BYTES_MAX).unary(Answer, request).await)
         })
     }
 }

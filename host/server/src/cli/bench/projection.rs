@@ -45,7 +45,7 @@ pub(crate) async fn run(target: &Target, args: &ProjectionArgs, output: Output) 
     let source = embedded::flights(args.months);
     let bar = output.bytes_bar("publishing", source.bytes.unwrap_or(0));
     let started = Instant::now();
-    let published = publish::publish(&client, source, Grouping::default(), &bar, std::future::pending()).await;
+    let published = publish::publish(&client, source, Grouping::default(), &bar, std::future::pending).await;
     bar.finish_and_clear();
     if let Some(failure) = published.failure {
         return Err(failure);

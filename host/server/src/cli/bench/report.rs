@@ -133,7 +133,7 @@ impl Latencies {
 }
 
 fn micros(us: u64) -> String {
-    if us < 10_000 { format!("{us} us") } else { duration(Duration::from_micros(us)) }
+    if us < 10_000 { format!("{} us", grouped(us)) } else { duration(Duration::from_micros(us)) }
 }
 
 impl Show for Report {

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::load;
@@ -48,7 +47,6 @@ pub(crate) async fn run(target: &Target, args: &TailArgs, output: Output) -> Res
     let mut pages = follower.log().follow_stream(request).await?.into_inner();
 
     let bar = output.events_bar("following", events);
-    let (published, mut publishing) = mpsc::unbounded_channel::<Moment>();
     let mut tasks = JoinSet::new();
     let append = load::request(stream, 1, args.size);
     let interval = Duration::from_secs(1) / u32::try_from(args.rate).unwrap_or(u32::MAX);
@@ -60,19 +58,18 @@ pub(crate) async fn run(target: &Target, args: &TailArgs, output: Output) -> Res
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
         for _ in 0..events {
             ticks.tick().await;
-            let (mut log, append, published) = (log.clone(), append.clone(), published.clone());
+            let (mut log, append) = (log.clone(), append.clone());
             calls.spawn(async move {
                 let at = Instant::now();
                 let appended = log.append(append).await?.into_inner();
-                // Whoever does not listen any more has failed and says so.
-                let _ = published.send((appended.first_offset, at));
-                Ok::<_, Failure>(())
+                Ok::<Moment, Failure>((appended.first_offset, at))
             });
         }
+        let mut published: Vec<Moment> = Vec::new();
         while let Some(call) = calls.join_next().await {
-            call.map_err(|error| Failure::failed("bench", error.to_string()))??;
+            published.push(call.map_err(|error| Failure::failed("bench", error.to_string()))??);
         }
-        Ok::<_, Failure>(())
+        Ok::<_, Failure>(published)
     });
 
     let started = Instant::now();
@@ -93,12 +90,11 @@ pub(crate) async fn run(target: &Target, args: &TailArgs, output: Output) -> Res
     let took = started.elapsed();
     bar.finish_and_clear();
     followed.map_err(|_| Failure::failed("bench", "not every event was delivered in time"))??;
-    while let Some(task) = tasks.join_next().await {
-        task.map_err(|error| Failure::failed("bench", error.to_string()))??;
-    }
     let mut latencies = Latencies::new();
-    while let Some((offset, at)) = publishing.recv().await {
-        latencies.add(delivered[usize::try_from(offset).expect("offsets count what was delivered")] - at);
+    while let Some(task) = tasks.join_next().await {
+        for (offset, at) in task.map_err(|error| Failure::failed("bench", error.to_string()))?? {
+            latencies.add(delivered[usize::try_from(offset).expect("offsets count what was delivered")] - at);
+        }
     }
     Ok(Measurement::of(format!("publish to delivery at {}/s", args.rate), events, took).with_latency(&latencies))
 }

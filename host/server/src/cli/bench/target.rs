@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::process::{Child, Command};
 
 use super::report::Conditions;
-use crate::cli::client::{Client, Remote};
+use crate::cli::client::{Client, DEFAULT_URL, Remote};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::scratch::Scratch;
 use crate::proto::GetLogRequest;
@@ -21,10 +21,17 @@ const RETRY: Duration = Duration::from_millis(1);
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetArgs {
     /// Measure a host of its own: another process, on a data directory that is removed afterwards
-    #[arg(long, conflicts_with = "url")]
+    #[arg(long)]
     spawn: bool,
     #[command(flatten)]
     remote: Remote,
+}
+
+impl TargetArgs {
+    /// Whether a host is named here and now; what the environment says is meant for all commands.
+    fn names_a_host(&self, environment: Option<&str>) -> bool {
+        self.remote.url != environment.unwrap_or(DEFAULT_URL)
+    }
 }
 
 pub(crate) struct Target {
@@ -34,6 +41,11 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) async fn open(args: &TargetArgs) -> Result<Self, Failure> {
+        if args.spawn && args.names_a_host(std::env::var("WASMILL_URL").ok().as_deref()) {
+            return Err(Failure::usage(
+                "--spawn measures a host of its own, and --url names another: give one of them",
+            ));
+        }
         if !args.spawn {
             args.remote.connect().await?;
             return Ok(Self { remote: args.remote.clone(), spawned: None });
@@ -161,4 +173,16 @@ pub(crate) fn resident_kib(process_id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(Path::new("/proc").join(process_id.to_string()).join("status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_in_the_environment_does_not_forbid_to_spawn_one() {
+        let args = |url: &str| TargetArgs { spawn: true, remote: Remote { url: url.into(), token: None } };
+        assert!(!args(DEFAULT_URL).names_a_host(None) && !args("http://h:1").names_a_host(Some("http://h:1")));
+        assert!(args("http://h:1").names_a_host(None) && args("http://h:1").names_a_host(Some("http://h:2")));
+    }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, Show};
+use crate::cli::table::quoted;
 
 /// `RUST` and `JS`: paths and texts, collected by `build/projects.rs` when this binary was built.
 mod projects {
@@ -107,21 +108,19 @@ struct Written {
     lang: Language,
     path: String,
     files: usize,
+    /// What builds it, run in `path`.
+    build: &'static str,
+    /// What the build makes, seen from `path`.
+    component: String,
 }
 
 impl Show for Written {
     fn to_text(&self) -> String {
-        let Written { name, lang, path, files } = self;
-        let (build, component) = match lang {
-            Language::Rust => {
-                let file = format!("target/wasm32-wasip2/release/{}.wasm", crate_name(name));
-                ("cargo build --release --target wasm32-wasip2", file)
-            }
-            Language::Js => ("npm install && npm run build", format!("{name}.wasm")),
-        };
+        let Written { name, path, files, build, component, .. } = self;
         format!(
-            "{files} files in {path}; its README.md says more\n\n  cd {path}\n  {build}\n  \
-             wasmill plugin deploy {component}\n  wasmill projection query {name} types"
+            "wrote {files} files to {path}; its README.md says more\n\n  cd {}\n  {build}\n  \
+             wasmill plugin deploy {component}\n  wasmill projection query {name} types",
+            quoted(path)
         )
     }
 }
@@ -134,6 +133,20 @@ impl Language {
             Language::Js => js,
         }
     }
+
+    fn build(self) -> &'static str {
+        match self {
+            Language::Rust => "cargo build --release --target wasm32-wasip2",
+            Language::Js => "npm install && npm run build",
+        }
+    }
+
+    fn component(self, name: &str) -> String {
+        match self {
+            Language::Rust => format!("target/wasm32-wasip2/release/{}.wasm", crate_name(name)),
+            Language::Js => format!("{name}.wasm"),
+        }
+    }
 }
 
 pub(crate) fn run(args: &NewArgs, output: Output) -> Result<(), Failure> {
@@ -141,7 +154,9 @@ pub(crate) fn run(args: &NewArgs, output: Output) -> Result<(), Failure> {
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     let path = folder.display().to_string();
     write(&folder, &args.name, args.lang)?;
-    output.show(&Written { name: args.name.clone(), lang: args.lang, path, files: args.lang.files().len() })
+    let NewArgs { name, lang, .. } = args.clone();
+    let (files, build, component) = (lang.files().len(), lang.build(), lang.component(&name));
+    output.show(&Written { name, lang, path, files, build, component })
 }
 
 /// The host's own rule for plugin names, and the language's.

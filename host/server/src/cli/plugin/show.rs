@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::exit::Failure;
 use crate::cli::output::Show;
-use crate::cli::table::{rfc3339, table};
+use crate::cli::table::{rfc3339, rfc3339_ms, table};
 use crate::proto;
 
 /// Digits of a hash that tell two components apart when people look.
@@ -76,7 +76,7 @@ pub(crate) struct Plugins {
 impl Show for Plugins {
     fn to_text(&self) -> String {
         if self.plugins.is_empty() {
-            return "no plugins".into();
+            return String::new();
         }
         let rows = self.plugins.iter().map(|plugin| {
             let Plugin { name, kind, version, revision, sha256, deployed_at, .. } = plugin;
@@ -84,6 +84,10 @@ impl Show for Plugins {
             [name.clone(), kind.clone(), version.clone(), revision.to_string(), deployed_at.clone(), hash]
         });
         table(["plugin", "kind", "version", ">revision", "deployed", "sha256"], rows)
+    }
+
+    fn note(&self) -> Option<String> {
+        self.plugins.is_empty().then(|| "no plugins".into())
     }
 }
 
@@ -126,6 +130,8 @@ impl Show for Removed {
 #[derive(Serialize)]
 pub(crate) struct LogLine {
     number: u64,
+    #[serde(skip)]
+    time_us: i64,
     time: String,
     level: String,
     message: String,
@@ -136,16 +142,32 @@ pub(crate) struct LogLine {
 impl From<proto::PluginLogLine> for LogLine {
     fn from(line: proto::PluginLogLine) -> Self {
         let proto::PluginLogLine { number, time_us, level, message, fields } = line;
-        Self { number, time: rfc3339(time_us), level, message, fields: fields.into_iter().collect() }
+        Self { number, time_us, time: rfc3339(time_us), level, message, fields: fields.into_iter().collect() }
     }
 }
 
 impl Show for LogLine {
     fn to_text(&self) -> String {
-        let mut text = format!("{}  {:5}  {}", self.time, self.level, self.message);
+        let mut text = format!("{}  {:5}  {}", rfc3339_ms(self.time_us), self.level, self.message);
         for (name, value) in &self.fields {
             let _ = write!(text, "  {name}={value}");
         }
-        text
+        // A plugin must not make one line look like two.
+        text.replace(char::is_control, " ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_logs_one_line_at_a_time() {
+        let (level, message) = ("info".to_owned(), "done\n2026-01-01T00:00:00.000Z  error  forged\x1b[2J".to_owned());
+        let fields = [("n".to_owned(), "1".to_owned())].into();
+        let line = LogLine::from(proto::PluginLogLine { number: 1, time_us: 0, level, message, fields });
+        let text = line.to_text();
+        assert!(text.starts_with("1970-01-01T00:00:00.000Z  info   done 2026") && text.ends_with("  n=1"), "{text}");
+        assert!(!text.contains(char::is_control));
     }
 }

@@ -1,5 +1,7 @@
 //! `wasmill projection query`.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -7,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::cli::client::Remote;
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, Show};
+use crate::cli::table::quoted;
 use crate::proto::{Document, GetDocumentRequest, ListDocumentsRequest, WaitFor};
 
 /// What a host hands out at once.
@@ -24,10 +27,10 @@ pub(crate) struct QueryArgs {
     #[arg(value_name = "KEY", conflicts_with_all = ["prefix", "after", "limit"])]
     key: Option<String>,
     /// Keys that begin with this
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     prefix: String,
     /// Keys after this one
-    #[arg(long, value_name = "KEY", default_value = "")]
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     after: String,
     /// Most documents; 0 stands for all there are
     #[arg(long, default_value_t = 100, value_name = "DOCUMENTS")]
@@ -35,10 +38,9 @@ pub(crate) struct QueryArgs {
     /// Wait until the read model holds the event at this position, such as the last one that was published
     #[arg(long, value_name = "POSITION")]
     wait_for: Option<u64>,
-    /// How long to wait, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000),
-          requires = "wait_for")]
-    timeout_ms: u32,
+    /// How long to wait, such as 500ms, and at most a minute
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout, requires = "wait_for")]
+    timeout: Duration,
     #[command(flatten)]
     remote: Remote,
 }
@@ -78,20 +80,22 @@ impl Show for Documents {
     fn to_text(&self) -> String {
         let width = self.documents.iter().map(|entry| entry.key.chars().count()).max().unwrap_or(0);
         let lines = self.documents.iter().map(|entry| format!("{:width$}  {}", entry.key, entry.value.get()));
-        let mut lines: Vec<String> = lines.collect();
-        if lines.is_empty() {
-            lines.push("no documents".into());
-        }
-        if let Some(after) = &self.next_after {
-            lines.push(format!("there are more: --after {after:?}"));
-        }
+        let lines: Vec<String> = lines.collect();
         lines.join("\n")
+    }
+
+    fn note(&self) -> Option<String> {
+        match &self.next_after {
+            Some(after) => Some(format!("there are more: --after {}", quoted(after))),
+            None => self.documents.is_empty().then(|| "no documents".into()),
+        }
     }
 }
 
 pub(crate) async fn run(args: QueryArgs, output: Output) -> Result<(), Failure> {
     let mut projections = args.remote.connect().await?.projections();
-    let wait_for = args.wait_for.map(|position| WaitFor { position, timeout_ms: args.timeout_ms });
+    let timeout_ms = u32::try_from(args.timeout.as_millis()).unwrap_or(u32::MAX);
+    let wait_for = args.wait_for.map(|position| WaitFor { position, timeout_ms });
     let QueryArgs { name: projection, collection, .. } = args.clone();
     if let Some(key) = args.key {
         let request = GetDocumentRequest { projection, collection, key: key.clone(), wait_for };
@@ -129,4 +133,25 @@ pub(crate) async fn run(args: QueryArgs, output: Output) -> Result<(), Failure> 
 fn json(value: &[u8]) -> Result<Box<RawValue>, Failure> {
     serde_json::from_slice(value)
         .map_err(|error| Failure::failed("malformed_answer", format!("a document is not JSON: {error}")))
+}
+
+/// As the host takes it, where 0 would stand for its own default.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if (Duration::from_millis(1)..=Duration::from_mins(1)).contains(&time) => Ok(time),
+        Ok(_) => Err("give a time from 1ms to 1min".into()),
+        Err(_) => Err("give a time with its unit such as 250ms, 10s or 1min".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_has_a_unit_and_is_one_that_a_host_grants() {
+        assert_eq!(timeout("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(timeout("1min"), Ok(Duration::from_secs(60)));
+        assert!(["0s", "61s", "10", "soon", "999us"].iter().all(|text| timeout(text).is_err()));
+    }
 }

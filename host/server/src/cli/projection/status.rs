@@ -153,7 +153,7 @@ impl Show for Status {
 impl Show for Statuses {
     fn to_text(&self) -> String {
         if self.projections.is_empty() {
-            return "no projections".into();
+            return String::new();
         }
         let rows = self.projections.iter().map(|projection| {
             let Status { name, version, state, events_folded, .. } = projection;
@@ -163,6 +163,10 @@ impl Show for Statuses {
             [name.clone(), version.clone(), (*state).to_owned(), behind, folded, documents]
         });
         table(["projection", "version", "state", ">behind", ">folded", ">documents"], rows)
+    }
+
+    fn note(&self) -> Option<String> {
+        self.projections.is_empty().then(|| "no projections".into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! One line of JSON, one event. Pure, but for the source that it reads.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -86,18 +86,35 @@ pub(crate) struct Malformed {
     pub line: u64,
     pub column: usize,
     pub why: String,
+    /// Whether it is the source that fails and not its text.
+    pub unreadable: bool,
+}
+
+impl Malformed {
+    fn text(line: u64, column: usize, why: impl Into<String>) -> Self {
+        Self { line, column, why: why.into(), unreadable: false }
+    }
+
+    pub(crate) fn unreadable(line: u64, error: &io::Error) -> Self {
+        Self { line, column: 1, why: format!("cannot be read: {error}"), unreadable: true }
+    }
 }
 
 /// Walks the lines of a source.
 pub(crate) struct Lines<R> {
-    source: R,
+    source: BufReader<R>,
     line: u64,
     buffer: Vec<u8>,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: Read> Lines<R> {
     pub(crate) fn new(source: R) -> Self {
-        Self { source, line: 0, buffer: Vec::new() }
+        Self { source: BufReader::with_capacity(1 << 16, source), line: 0, buffer: Vec::new() }
+    }
+
+    /// Whether the next line is here already. If not, reading may wait for whoever writes it.
+    pub(crate) fn next_is_here(&self) -> bool {
+        self.source.buffer().contains(&b'\n')
     }
 
     /// The next event; blank lines are passed over.
@@ -108,11 +125,8 @@ impl<R: BufRead> Lines<R> {
             if self.read_line()? == 0 {
                 return Ok(None);
             }
-            let text = std::str::from_utf8(&self.buffer).map_err(|error| Malformed {
-                line: self.line,
-                column: error.valid_up_to() + 1,
-                why: "not UTF-8".into(),
-            })?;
+            let text = std::str::from_utf8(&self.buffer)
+                .map_err(|error| Malformed::text(self.line, error.valid_up_to() + 1, "not UTF-8"))?;
             let text = if self.line == 1 { text.trim_start_matches('\u{feff}') } else { text };
             if !text.trim().is_empty() {
                 return parse(text, self.line).map(Some);
@@ -121,27 +135,29 @@ impl<R: BufRead> Lines<R> {
     }
 
     fn read_line(&mut self) -> Result<usize, Malformed> {
-        let mut limited = io::Read::take(&mut self.source, LINE_BYTES_MAX as u64 + 1);
-        let read = limited.read_until(b'\n', &mut self.buffer).map_err(|error| Malformed {
-            line: self.line,
-            column: self.buffer.len() + 1,
-            why: format!("cannot be read: {error}"),
-        })?;
+        let mut limited = Read::take(&mut self.source, LINE_BYTES_MAX as u64 + 1);
+        let read =
+            limited.read_until(b'\n', &mut self.buffer).map_err(|error| Malformed::unreadable(self.line, &error))?;
         if read > LINE_BYTES_MAX {
             let why = format!("longer than {LINE_BYTES_MAX} bytes");
-            return Err(Malformed { line: self.line, column: LINE_BYTES_MAX, why });
+            return Err(Malformed::text(self.line, LINE_BYTES_MAX, why));
         }
         Ok(read)
     }
 }
 
 fn parse(text: &str, number: u64) -> Result<Parsed, Malformed> {
-    let line: Line<'_> = serde_json::from_str(text).map_err(|error| Malformed {
-        line: number,
-        column: error.column().max(1),
-        why: without_place(&error),
+    let text = text.trim_end();
+    let start = text.len() - text.trim_start().len();
+    if !text[start..].starts_with('{') {
+        return Err(Malformed::text(number, start + 1, "not a JSON object: each line is one event"));
+    }
+    let line: Line<'_> = serde_json::from_str(text).map_err(|error| {
+        let why =
+            if error.is_eof() { "the object has no end: each line is one event".into() } else { without_place(&error) };
+        Malformed::text(number, error.column().max(1), why)
     })?;
-    let wrong = |value: &Text<'_>, why: String| Malformed { line: number, column: value.column(text), why };
+    let wrong = |value: &Text<'_>, why: String| Malformed::text(number, value.column(text), why);
 
     if let Some(id) = &line.id {
         Uuid::try_parse(&id.0).map_err(|error| wrong(id, format!("`id` is not a UUID: {error}")))?;
@@ -156,7 +172,7 @@ fn parse(text: &str, number: u64) -> Result<Parsed, Malformed> {
             let decoded = BASE64.decode(data.0.as_ref());
             decoded.map_err(|error| wrong(data, format!("`dataBase64` is not base64: {error}")))?
         }
-        (None, None) => return Err(Malformed { line: number, column: 1, why: "missing field `data`".into() }),
+        (None, None) => return Err(Malformed::text(number, 1, "missing field `data`")),
         (Some(_), Some(data)) => return Err(wrong(data, "both `data` and `dataBase64` are given".into())),
     };
     let event = NewEvent {
@@ -255,7 +271,19 @@ mod tests {
         assert_eq!(wrong(r#"{"type":"t","data":1}"#).2, "missing field `stream`");
         let (_, column, why) = wrong(r#"{"stream":"s","type":"t","dataBase64":"AP_"}"#);
         assert_eq!((column, why.starts_with("`dataBase64` is not base64")), (40, true));
-        assert_eq!(wrong("[1]").0, 1);
+        assert_eq!(wrong(" [1]"), (1, 2, "not a JSON object: each line is one event".into()));
+        assert_eq!(wrong("{\n  \"stream\": \"s\"\n}"), (1, 1, "the object has no end: each line is one event".into()));
+    }
+
+    #[test]
+    fn what_has_been_read_is_told_from_what_is_still_to_come() {
+        let text = format!("{GOOD}\n{GOOD}\n{GOOD}");
+        let mut lines = Lines::new(text.as_bytes());
+        assert!(!lines.next_is_here());
+        lines.next_event().unwrap();
+        assert!(lines.next_is_here());
+        lines.next_event().unwrap();
+        assert!(!lines.next_is_here() && lines.next_event().unwrap().is_some());
     }
 
     #[test]

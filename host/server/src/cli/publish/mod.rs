@@ -5,7 +5,7 @@ mod lines;
 mod send;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,13 @@ use flate2::read::MultiGzDecoder;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Remote};
-use super::exit::Failure;
+use super::exit::{Detail, Failure};
 use super::output::{Output, Show};
-use super::table::{duration, grouped, rate};
+use super::table::{count, duration, grouped, rate};
+use super::until_interrupted;
 use crate::serve::signalled;
 pub(crate) use group::Grouping;
 use group::{Append, Grouper};
@@ -28,24 +30,38 @@ use send::{Sender, Sent};
 /// Appends that are ready before the connection takes them.
 const READY_APPENDS: usize = 64;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// After a signal the answers to what was sent are waited for, but no longer than this, nor beyond a
+/// second signal.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The code of a line that is no event. Those before it were sent, and none behind it.
+const MALFORMED_LINE: &str = "malformed_line";
+
+const FORMAT: &str = "\
+Each line is a JSON object with `stream`, `type` and `data`. It may have `key`, `id` (a UUID),
+`time` (RFC 3339), `schemaVersion`, `contentType`, `tags`, `headers`, `workflowId`,
+`correlationId`, `causationId` and `traceparent`. What is not JSON goes into `dataBase64` instead of
+`data`, with its `contentType`. What `wasmill read --output json` prints is such a file.
+
+The first line that is wrong ends it: the lines before it are stored, nothing of it or behind it.
+Lines that have ids can be published again: they are not stored twice.
+
+  {\"stream\":\"order-1\",\"type\":\"order.placed\",\"data\":{\"pence\":1999}}";
 
 #[derive(Args, Clone, Debug)]
+#[command(after_long_help = FORMAT)]
 pub(crate) struct PublishArgs {
-    /// Events as JSON Lines, gzipped or not; `-` stands for standard input.
-    ///
-    /// Each line is an object with `stream`, `type` and `data`, and may have `key`, `id`, `time` (RFC 3339),
-    /// `schemaVersion`, `contentType`, `tags`, `headers`, `workflowId`, `correlationId`, `causationId` and
-    /// `traceparent`. What is not JSON goes into `dataBase64` instead of `data`. Lines that have ids can be
-    /// published again: they are not stored twice.
-    #[arg(value_name = "FILE.jsonl", verbatim_doc_comment)]
+    /// Events as JSON Lines, gzipped or not; `-` stands for standard input
+    #[arg(value_name = "FILE.jsonl")]
     file: PathBuf,
     /// Most events in one append; an append is stored whole or not at all
     #[arg(long, default_value_t = Grouping::default().append_events_max as u64, value_name = "EVENTS",
           value_parser = clap::value_parser!(u64).range(1..=1_000))]
     batch: u64,
-    /// Lines over which events of a stream are gathered into one append: the order within a stream is
-    /// always kept, between streams it is kept to within this many lines
-    #[arg(long, default_value_t = Grouping::default().window_lines, value_name = "LINES",
+    /// Lines over which events of a stream are gathered into one append. 1 keeps the order of the file;
+    /// more is faster where streams alternate, and lets an event overtake those of other streams by
+    /// fewer lines than this. Within a stream the order is always kept
+    #[arg(long, default_value_t = 1, value_name = "LINES",
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     window: u64,
     #[command(flatten)]
@@ -75,6 +91,9 @@ impl Source {
         }
         let file = File::open(path).map_err(|error| Failure::file(&name, &error))?;
         let metadata = file.metadata().map_err(|error| Failure::file(&name, &error))?;
+        if metadata.is_dir() {
+            return Err(Failure::failed("file", format!("{name}: a folder, and not a file of events")));
+        }
         let bytes = metadata.is_file().then_some(metadata.len());
         Ok(Self { name, reader: Box::new(file), bytes, keep_ids: true })
     }
@@ -88,10 +107,10 @@ impl Source {
     }
 
     /// Unpacked if it is gzipped, which its first bytes say and its name need not.
-    fn unpack(self, progress: &ProgressBar) -> io::Result<Box<dyn BufRead + Send>> {
+    fn unpack(self, progress: &ProgressBar) -> io::Result<Box<dyn Read + Send>> {
         let mut reader = BufReader::with_capacity(1 << 16, progress.wrap_read(self.reader));
         if reader.fill_buf()?.starts_with(&GZIP) {
-            return Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(reader))));
+            return Ok(Box::new(MultiGzDecoder::new(reader)));
         }
         Ok(Box::new(reader))
     }
@@ -119,31 +138,29 @@ struct Report {
 
 impl Show for Report {
     fn to_text(&self) -> String {
-        let known = match self.known_already {
-            0 => String::new(),
-            known => format!(", {} of which the host knew already", grouped(known)),
+        let Some(position) = self.last_position else { return "there were no events to publish".into() };
+        let (events, known) = (count(self.events, "event"), self.known_already);
+        let what = match known {
+            0 => format!("published {events}"),
+            _ if known == self.events => format!("published nothing new, {events} known already"),
+            _ => format!("published {}, {} more known already", count(self.events - known, "event"), grouped(known)),
         };
-        let position = self.last_position.map_or_else(String::new, |position| format!("; last position {position}"));
-        format!(
-            "published {} events in {} appends{known}: {} ({} a second){position}",
-            grouped(self.events),
-            grouped(self.appends),
-            duration(Duration::from_secs_f64(self.seconds)),
-            grouped(self.events_per_second),
-        )
+        let took = duration(Duration::from_secs_f64(self.seconds));
+        let (appends, rate) = (count(self.appends, "append"), grouped(self.events_per_second));
+        format!("{what}; {appends} in {took} ({rate} events/s); last position {position}")
     }
 }
 
 pub(crate) async fn run(args: PublishArgs, output: Output) -> Result<(), Failure> {
     let source = Source::open(&args.file)?;
-    let client = args.remote.connect().await?;
+    let client = until_interrupted(args.remote.connect()).await?;
     let append_events_max = usize::try_from(args.batch).expect("the range is checked by the parser");
     let grouping = Grouping { append_events_max, window_lines: args.window, ..Grouping::default() };
     let bar = match source.bytes {
         Some(bytes) => output.bytes_bar("publishing", bytes),
         None => output.spinner("publishing"),
     };
-    let published = publish(&client, source, grouping, &bar, signalled()).await;
+    let published = publish(&client, source, grouping, &bar, signalled).await;
     bar.finish_and_clear();
     let Published { sent, took, failure } = published;
     match failure {
@@ -160,29 +177,52 @@ pub(crate) async fn run(args: PublishArgs, output: Output) -> Result<(), Failure
 }
 
 /// Publishes a source to its end, to the first line that is malformed, to the first append that is
-/// refused, or until `stop`. What was sent until then is answered before this returns.
-pub(crate) async fn publish(
+/// refused, or until `stop` resolves. What was sent until then is answered before this returns, unless
+/// the host takes too long or `stop` resolves a second time.
+pub(crate) async fn publish<S: Future<Output = ()>>(
     client: &Client,
     source: Source,
     grouping: Grouping,
     progress: &ProgressBar,
-    stop: impl Future<Output = ()>,
+    stop: impl Fn() -> S,
 ) -> Published {
     let started = Instant::now();
     let name = source.name.clone();
-    let (ready, appends) = mpsc::channel(READY_APPENDS);
-    let reader_progress = progress.clone();
-    tokio::task::spawn_blocking(move || read(source, grouping, &reader_progress, &ready));
-    let mut sender = match Sender::open(client).await {
+    let opened = tokio::select! {
+        opened = Sender::open(client, &name) => opened,
+        () = stop() => Err(stopped()),
+    };
+    let mut sender = match opened {
         Ok(sender) => sender,
         Err(failure) => return Published { sent: Sent::default(), took: started.elapsed(), failure: Some(failure) },
     };
-    let mut failure = feed(&mut sender, appends, &name, progress, stop).await.err();
-    if let Err(refused) = sender.finish().await {
+    let (ready, appends) = mpsc::channel(READY_APPENDS);
+    let reader_progress = progress.clone();
+    tokio::task::spawn_blocking(move || read(source, grouping, &reader_progress, &ready));
+    let stopping = CancellationToken::new();
+    let work = async {
+        let failure = feed(&mut sender, appends, &name, progress, &stopping).await.err();
         // Of two failures the one on the wire came first: the other is about a later line.
-        failure = Some(refused);
-    }
+        sender.finish().await.err().or(failure)
+    };
+    let give_up = async {
+        stop().await;
+        stopping.cancel();
+        progress.set_message("waiting for answers");
+        tokio::select! {
+            () = stop() => {}
+            () = tokio::time::sleep(ANSWERS_TIMEOUT) => {}
+        }
+    };
+    let failure = tokio::select! {
+        failure = work => failure,
+        () = give_up => Some(stopped().with_detail("", "the host has not answered all that was sent: it may store more")),
+    };
     Published { sent: sender.sent(), took: started.elapsed(), failure }
+}
+
+fn stopped() -> Failure {
+    Failure::interrupted("publishing was stopped by a signal")
 }
 
 async fn feed(
@@ -190,13 +230,12 @@ async fn feed(
     mut appends: mpsc::Receiver<Result<Append, Malformed>>,
     name: &str,
     progress: &ProgressBar,
-    stop: impl Future<Output = ()>,
+    stopping: &CancellationToken,
 ) -> Result<(), Failure> {
-    tokio::pin!(stop);
     loop {
         let next = tokio::select! {
             biased;
-            () = &mut stop => return Err(Failure::interrupted("publishing was stopped by a signal")),
+            () = stopping.cancelled() => return Err(stopped()),
             next = appends.recv() => next,
         };
         match next {
@@ -205,23 +244,31 @@ async fn feed(
                 if !sender.send(append).await? {
                     return Ok(());
                 }
-                progress.set_message(format!("{} events", grouped(sender.sent().events)));
+                progress.set_message(count(sender.sent().events, "event"));
             }
-            Some(Err(Malformed { line, column, why })) => {
-                return Err(Failure::failed("malformed_line", format!("{name}:{line}:{column}: {why}"))
-                    .with_help("nothing of this line and those behind it was sent; mend it and publish again"));
-            }
+            Some(Err(malformed)) => return Err(end_at(name, malformed)),
         }
+    }
+}
+
+fn end_at(name: &str, Malformed { line, column, why, unreadable }: Malformed) -> Failure {
+    match (unreadable, line) {
+        (true, 1) => Failure::failed("file", format!("{name}: {why}")),
+        (true, _) => Failure::failed("file", format!("{name}:{line}: {why}")),
+        (false, _) => Failure::failed(MALFORMED_LINE, format!("{name}:{line}:{column}: {why}"))
+            .with_fact("line", line)
+            .with_fact("column", column as u64)
+            .with_help("nothing of this line and those behind it was sent: mend it and publish again"),
     }
 }
 
 /// Reads and groups, on a thread of its own: unpacking and parsing take as long as sending.
 fn read(source: Source, grouping: Grouping, progress: &ProgressBar, ready: &mpsc::Sender<Result<Append, Malformed>>) {
     let mut grouper = Grouper::new(grouping);
-    let keep_ids = source.keep_ids;
+    let (keep_ids, live) = (source.keep_ids, source.bytes.is_none());
     let malformed = match source.unpack(progress) {
-        Ok(reader) => group_lines(&mut Lines::new(reader), keep_ids, &mut grouper, ready).err(),
-        Err(error) => Some(Malformed { line: 1, column: 1, why: format!("cannot be read: {error}") }),
+        Ok(reader) => group_lines(&mut Lines::new(reader), keep_ids, live, &mut grouper, ready).err(),
+        Err(error) => Some(Malformed::unreadable(1, &error)),
     };
     let rest = std::iter::from_fn(|| grouper.pop()).map(Ok);
     for append in rest.chain(malformed.map(Err)) {
@@ -231,9 +278,11 @@ fn read(source: Source, grouping: Grouping, progress: &ProgressBar, ready: &mpsc
     }
 }
 
-fn group_lines<R: BufRead>(
+/// What comes from a `live` source waits for more only as long as there is more.
+fn group_lines<R: Read>(
     lines: &mut Lines<R>,
     keep_ids: bool,
+    live: bool,
     grouper: &mut Grouper,
     ready: &mpsc::Sender<Result<Append, Malformed>>,
 ) -> Result<(), Malformed> {
@@ -242,7 +291,8 @@ fn group_lines<R: BufRead>(
             parsed.event.id.clear();
         }
         grouper.push(parsed);
-        while let Some(append) = grouper.pop_ready() {
+        let all = live && !lines.next_is_here();
+        while let Some(append) = if all { grouper.pop() } else { grouper.pop_ready() } {
             if ready.blocking_send(Ok(append)).is_err() {
                 return Ok(());
             }
@@ -251,13 +301,74 @@ fn group_lines<R: BufRead>(
     Ok(())
 }
 
-fn with_count(mut failure: Failure, sent: Sent) -> Failure {
-    let position = sent.last_position.map_or_else(String::new, |position| format!(", the last at position {position}"));
-    let detail = super::exit::Detail {
-        at: String::new(),
-        message: format!("{} events were published before{position}", grouped(sent.events)),
-        facts: [("published".to_owned(), sent.events.to_string())].into(),
+/// What is stored all the same, and whether that makes a second try dangerous.
+fn with_count(failure: Failure, sent: Sent) -> Failure {
+    let failure = failure.with_fact("published", sent.events);
+    let Some(position) = sent.last_position else { return failure.with_detail("", "nothing was published") };
+    let again = match sent.without_id {
+        0 => "all have ids, so publishing them again does not store them twice".into(),
+        without if without == sent.events => "they have no ids, so publishing them again would store them twice".into(),
+        without => {
+            format!("{} of them have no id, and publishing those again would store them twice", grouped(without))
+        }
     };
+    let events = count(sent.events, "event");
+    let detail = Detail {
+        message: format!("{events} published, the last at position {position}: {again}"),
+        ..Detail::default()
+    };
+    let mut failure = failure.with_fact("lastPosition", position);
     failure.details.push(detail);
+    if failure.code == MALFORMED_LINE && sent.without_id > 0 {
+        failure.help = Some("nothing of this line and those behind it was sent: mend it and publish from it on".into());
+    }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(events: u64, known: u64, without_id: u64) -> Sent {
+        let last_position = (events > 0).then_some(events + 10);
+        Sent { events, known, without_id, appends: events, last_position }
+    }
+
+    #[test]
+    fn a_report_tells_new_events_from_known_ones() {
+        let text = |events, known| {
+            let Sent { events, known: known_already, appends, last_position, .. } = sent(events, known, 0);
+            let report =
+                Report { events, known_already, appends, last_position, seconds: 0.002, events_per_second: 500 };
+            report.to_text().split(';').next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(text(1, 0), "published 1 event");
+        assert_eq!(text(2_000, 2_000), "published nothing new, 2,000 events known already");
+        assert_eq!(text(5, 2), "published 3 events, 2 more known already");
+        assert_eq!(text(0, 0), "there were no events to publish");
+    }
+
+    #[test]
+    fn a_failure_says_what_a_second_try_would_do() {
+        let last = |sent| with_count(Failure::failed("x", "y"), sent).details.pop().unwrap().message;
+        assert_eq!(last(sent(0, 0, 0)), "nothing was published");
+        assert!(last(sent(3, 0, 0)).starts_with("3 events published, the last at position 13: all have ids"));
+        assert!(last(sent(3, 0, 3)).contains("they have no ids"));
+        assert!(last(sent(3, 0, 1)).contains("1 of them have no id"));
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_read_is_told_from_a_line_that_is_wrong() {
+        let source = |bytes: &'static [u8]| Source::embedded("f.gz", bytes, 1);
+        let first = |bytes| {
+            let (ready, mut appends) = mpsc::channel(READY_APPENDS);
+            read(source(bytes), Grouping::default(), &ProgressBar::hidden(), &ready);
+            end_at("f.gz", appends.blocking_recv().unwrap().unwrap_err())
+        };
+        let failure = first(&[0x1f, 0x8b, 0, 0]);
+        assert!(failure.code == "file" && failure.message.starts_with("f.gz: cannot be read"), "{}", failure.message);
+        let failure = first(b"{");
+        assert!(failure.code == MALFORMED_LINE && failure.message.starts_with("f.gz:1:1: "), "{}", failure.message);
+        assert_eq!(failure.facts.unwrap()["line"], 1);
+    }
 }

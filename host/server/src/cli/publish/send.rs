@@ -14,7 +14,7 @@ use wasmill_core::code::Code;
 
 use super::group::Append;
 use crate::cli::client::Client;
-use crate::cli::exit::{Detail, Failure};
+use crate::cli::exit::Failure;
 use crate::proto::append_bulk_answer::Outcome;
 use crate::proto::append_bulk_response::Kind;
 use crate::proto::{AppendBulkAnswer, AppendBulkRequest, AppendBulkResponse, AppendRequest, AppendResponse};
@@ -31,6 +31,8 @@ pub(crate) struct Sent {
     pub events: u64,
     /// Of these, how many the host knew already.
     pub known: u64,
+    /// Of these, how many have no id that would make them known a second time.
+    pub without_id: u64,
     pub appends: u64,
     pub last_position: Option<u64>,
 }
@@ -45,6 +47,8 @@ struct UnderWay {
 
 /// A bulk call.
 pub(crate) struct Sender {
+    /// What failures call the source of the lines.
+    source: String,
     requests: mpsc::Sender<AppendBulkRequest>,
     answers: Streaming<AppendBulkResponse>,
     under_way: HashMap<u64, UnderWay>,
@@ -58,7 +62,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) async fn open(client: &Client) -> Result<Self, Failure> {
+    pub(crate) async fn open(client: &Client, source: &str) -> Result<Self, Failure> {
         let (requests, queue) = mpsc::channel(QUEUE_APPENDS);
         let mut answers = client.log().append_bulk(ReceiverStream::new(queue)).await?.into_inner();
         let first = answers.message().await?.and_then(|response| response.kind);
@@ -66,8 +70,8 @@ impl Sender {
             return Err(Failure::failed("malformed_answer", "the host did not say how many appends may be under way"));
         };
         let window = usize::try_from(window.appends).unwrap_or(1).max(1);
-        let (under_way, busy, sent) = (HashMap::new(), HashMap::new(), Sent::default());
-        Ok(Self { requests, answers, under_way, busy, window, next_tag: 0, sent, failure: None })
+        let (source, under_way, busy, sent) = (source.to_owned(), HashMap::new(), HashMap::new(), Sent::default());
+        Ok(Self { source, requests, answers, under_way, busy, window, next_tag: 0, sent, failure: None })
     }
 
     pub(crate) fn sent(&self) -> Sent {
@@ -156,7 +160,7 @@ impl Sender {
             under_way.attempt += 1;
             return self.put(under_way).await;
         }
-        self.failure = Some(by_lines(failure, &under_way.append));
+        self.failure = Some(by_lines(failure, &self.source, &under_way.append));
         Ok(())
     }
 
@@ -164,6 +168,7 @@ impl Sender {
         let events = append.events.len() as u64;
         self.sent.events += events;
         self.sent.appends += 1;
+        self.sent.without_id += append.events.iter().filter(|event| event.id.is_empty()).count() as u64;
         if appended.duplicate {
             self.sent.known += events;
         }
@@ -179,20 +184,26 @@ fn halves(append: Append) -> (Append, Append) {
 }
 
 /// A host names events by their place in the append; people look for them by line.
-fn by_lines(mut failure: Failure, append: &Append) -> Failure {
-    let line_of = |at: &str| {
-        let index = at.strip_prefix("events[")?.split_once(']')?.0.parse::<usize>().ok()?;
-        append.lines.get(index).copied()
+fn by_lines(mut failure: Failure, source: &str, append: &Append) -> Failure {
+    let place = |at: &str| {
+        let (index, field) = at.strip_prefix("events[")?.split_once(']')?;
+        let line = *append.lines.get(index.parse::<usize>().ok()?)?;
+        Some((line, field.trim_start_matches('.').to_owned()))
     };
     for detail in &mut failure.details {
-        if let Some(line) = line_of(&detail.at) {
-            detail.facts.insert("line".into(), line.to_string());
+        let Some((line, field)) = place(&detail.at) else { continue };
+        detail.at = format!("{source}:{line}");
+        if !field.is_empty() {
+            detail.message = format!("{field}: {}", detail.message);
         }
+        failure.facts.get_or_insert_default().entry("line").or_insert(line);
     }
     let (first, last) = (append.lines.first().copied().unwrap_or(0), append.lines.last().copied().unwrap_or(0));
-    let at = if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
-    let message = format!("an append to the stream {:?} was refused", append.stream);
-    failure.details.insert(0, Detail { at, message, ..Detail::default() });
+    let lines = if first == last { format!("line {first}") } else { format!("lines {first} to {last}") };
+    failure.message = format!("the append of {lines} to stream {:?} was refused: {}", append.stream, failure.message);
+    if failure.code == Code::InvalidEvent.as_str() {
+        failure.help = Some("mend what is named and publish again".into());
+    }
     failure
 }
 
@@ -221,8 +232,9 @@ mod tests {
     #[test]
     fn a_refused_event_is_named_by_its_line() {
         let failure = Failure::failed("invalid_event", "no").with_detail("events[2].key", "control character");
-        let failure = by_lines(failure, &append(7..12));
-        assert_eq!(failure.details[0].at, "lines 7 to 11");
-        assert_eq!(failure.details[1].facts["line"], "9");
+        let failure = by_lines(failure, "f.jsonl", &append(7..12));
+        assert_eq!((failure.details[0].at.as_str(), failure.facts.as_ref().unwrap()["line"]), ("f.jsonl:9", 9));
+        assert_eq!(failure.details[0].message, "key: control character");
+        assert!(failure.message.contains("lines 7 to 11"), "{}", failure.message);
     }
 }
