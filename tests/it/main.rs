@@ -9,6 +9,7 @@ mod support;
 
 mod append;
 mod bad_input;
+mod cli;
 mod flights;
 mod follow;
 mod kill;
