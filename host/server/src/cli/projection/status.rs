@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 use crate::cli::output::Show;
-use crate::cli::table::{grouped, rfc3339, table};
+use crate::cli::table::{count, grouped, rfc3339, table};
 use crate::proto::{self, ProjectionState};
 
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ impl From<proto::ProjectionFailure> for Failed {
 impl Failed {
     fn line(&self) -> String {
         let at = self.position.map_or_else(String::new, |position| format!(" at position {position}"));
-        format!("failed{at} ({} attempts, last {}): {}", self.attempts, self.time, self.reason)
+        format!("failed{at} ({}, last {}): {}", count(self.attempts.into(), "attempt"), self.time, self.reason)
     }
 }
 
