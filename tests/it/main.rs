@@ -4,6 +4,7 @@
 
 // One binary: `pub` and `pub(crate)` are the same.
 #![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, though not in a `#[test]`")]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! The log over the memory store: group commit, filters, and readers that follow.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, though not in a `#[test]`")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! The projection engine over the memory store, with fake guests written in Rust.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, though not in a `#[test]`")]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

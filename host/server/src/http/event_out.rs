@@ -36,7 +36,7 @@ pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
     let (tags, headers, origin) = (event.tags(), event.headers(), event.origin());
     if !tags.is_empty() {
         name(out, "tags");
-        list(out, b"[]", tags, |out, tag| string(out, tag));
+        list(out, b"[]", tags, string);
     }
     if !headers.is_empty() {
         name(out, "headers");
