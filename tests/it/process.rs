@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::host::command;
 use crate::support::{TestHost, root};
@@ -97,17 +97,19 @@ async fn metrics_are_clean_and_count() {
 
 #[tokio::test]
 async fn log_records_have_numbers_and_correlation_ids() {
-    let host = TestHost::start().await;
+    let dir = Arc::new(tempfile::tempdir().expect("a folder"));
+    let host = TestHost::start_with(dir, &["--log-level", "debug"]).await;
     let request = reqwest::Client::new().post(host.path("/api/event-streams/s/events"));
     let request = request.header("x-correlation-id", "seen-in-the-log").header("content-type", "application/json");
     assert_eq!(request.body("[]").send().await.expect("an answer").status(), 400);
-    let lines = host.log_lines();
-    assert!(
-        !lines.is_empty() && lines.iter().all(|line| line["event_id"].is_u64() || line["target"] != "wasmill"),
-        "{lines:?}"
-    );
     let (_, health) = host.get("/health").await;
     assert_eq!(health["status"], "ready", "{health}");
+    // A drained host has written its whole log.
+    let lines = host.log_after_termination().await;
+    let ours = |line: &&Value| line["target"].as_str().is_some_and(|target| target.starts_with("wasmill"));
+    assert!(lines.iter().filter(ours).all(|line| line["event_id"].is_u64()), "{lines:?}");
+    let of_request = lines.iter().filter(|line| line["correlation_id"] == "seen-in-the-log");
+    assert!(of_request.count() > 0, "{lines:?}");
 }
 
 #[tokio::test]

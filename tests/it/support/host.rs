@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use wasmill_server::proto::log_service_client::LogServiceClient;
 use wasmill_server::proto::plugin_service_client::PluginServiceClient;
@@ -32,6 +33,7 @@ pub struct TestHost {
     pub url: String,
     pub dir: Arc<tempfile::TempDir>,
     log: Arc<Mutex<Vec<String>>>,
+    reading: Option<JoinHandle<()>>,
 }
 
 impl TestHost {
@@ -49,10 +51,10 @@ impl TestHost {
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let (told, address) = tokio::sync::oneshot::channel();
-        tokio::spawn(read_log(stderr, Arc::clone(&log), told));
+        let reading = Some(tokio::spawn(read_log(stderr, Arc::clone(&log), told)));
         let address = tokio::time::timeout(PATIENCE, address).await.expect("the host listens in time");
         let address = address.unwrap_or_else(|_| panic!("the host ended: {}", log.lock().unwrap().join("\n")));
-        Self { child, url: format!("http://{address}"), dir, log }
+        Self { child, url: format!("http://{address}"), dir, log, reading }
     }
 
     pub fn pid(&self) -> u32 {
@@ -77,6 +79,15 @@ impl TestHost {
         assert!(sent.success());
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the host drains in time");
         (status.expect("it is waited for").code(), Arc::clone(&self.dir))
+    }
+
+    /// SIGTERM; returns all that it has logged.
+    pub async fn log_after_termination(mut self) -> Vec<Value> {
+        let (log, reading) = (Arc::clone(&self.log), self.reading.take().expect("it is taken once"));
+        self.terminate().await;
+        reading.await.expect("the log is read to its end");
+        let log = log.lock().unwrap();
+        log.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     pub async fn channel(&self) -> Channel {

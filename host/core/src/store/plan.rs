@@ -3,7 +3,7 @@
 //! Pure: a store loads a [`Snapshot`] of all that the units name, asks for the plan of each unit, and
 //! writes what the plans say. Each plan sees what the units before it will have done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::BytesMut;
 use uuid::Uuid;
@@ -58,8 +58,8 @@ impl Snapshot {
     fn repeated(&self, unit: &Unit) -> Result<Vec<Option<Appended>>, Rejection> {
         let mut conflicts = Vec::new();
         let mut answers = Vec::with_capacity(unit.appends.len());
+        find_doubled(unit, &mut conflicts);
         for append in &unit.appends {
-            find_doubled(append, &mut conflicts);
             answers.push(self.first_answer(append, &mut conflicts));
         }
         if conflicts.is_empty() { Ok(answers) } else { Err(Rejection::IdConflicts(conflicts)) }
@@ -112,6 +112,7 @@ impl Snapshot {
     }
 
     fn check_changes(&self, unit: &Unit) -> Result<(), Rejection> {
+        let mut dropped = HashSet::new();
         for change in &unit.changes {
             let generation = match change {
                 Change::PutDocuments { generation, .. }
@@ -120,9 +121,15 @@ impl Snapshot {
                 Change::Deploy { .. }
                 | Change::CreateGeneration(_)
                 | Change::DropDocuments { .. }
-                | Change::DropGeneration { .. }
                 | Change::RemovePlugin { .. } => continue,
+                Change::DropGeneration { generation } => {
+                    dropped.insert(*generation);
+                    continue;
+                }
             };
+            if dropped.contains(&generation) {
+                return Err(Rejection::NoGeneration { generation });
+            }
             let created = |c: &Change| matches!(c, Change::CreateGeneration(record) if record.id == generation);
             match self.checkpoints.get(&generation) {
                 None if unit.changes.iter().any(created) => {}
@@ -189,14 +196,50 @@ impl Snapshot {
     }
 }
 
-fn find_doubled(append: &StreamAppend, conflicts: &mut Vec<IdConflict>) {
-    if append.events.len() < 2 {
+/// Ids that stand twice in a unit, be it in one append or in two.
+fn find_doubled(unit: &Unit, conflicts: &mut Vec<IdConflict>) {
+    let count = unit.event_count();
+    if count < 2 {
         return;
     }
-    let mut seen = std::collections::HashSet::with_capacity(append.events.len());
-    for (index, event) in append.events.iter().enumerate() {
+    let mut seen = HashSet::with_capacity(count);
+    for (index, event) in unit.appends.iter().flat_map(|append| append.events.iter().enumerate()) {
         if !seen.insert(event.id) {
             conflicts.push(IdConflict { id: event.id, index, stored: None });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{NewEvent, PreparedEvent};
+
+    fn append(stream: &str, id: u128) -> StreamAppend {
+        let stream = StreamName::from_stored(stream);
+        let event = NewEvent { id: Uuid::from_u128(id), event_type: "t".into(), ..NewEvent::default() };
+        let events = vec![PreparedEvent::encode(&event, &stream, Timestamp(1))];
+        StreamAppend { stream, expected: Expected::Any, events: events.into() }
+    }
+
+    #[test]
+    fn an_id_stands_once_in_a_unit() {
+        let unit = |ids: [u128; 2]| Unit { appends: vec![append("a", ids[0]), append("b", ids[1])], changes: vec![] };
+        assert!(matches!(
+            Snapshot::default().plan(&unit([1, 1]), Timestamp(1)),
+            Err(Rejection::IdConflicts(conflicts)) if conflicts.len() == 1
+        ));
+        assert!(Snapshot::default().plan(&unit([1, 2]), Timestamp(1)).is_ok());
+    }
+
+    #[test]
+    fn a_dropped_generation_does_not_come_back() {
+        let generation = GenerationId(1);
+        let mut snapshot = Snapshot { checkpoints: [(generation, Position(0))].into(), ..Snapshot::default() };
+        let advance = Change::Advance { generation, from: Position(0), to: Position(1) };
+        let unit = Unit::change(vec![Change::DropGeneration { generation }, advance]);
+        let refused = snapshot.plan(&unit, Timestamp(1));
+        assert!(matches!(refused, Err(Rejection::NoGeneration { .. })), "{refused:?}");
+        assert_eq!(snapshot.checkpoints.len(), 1, "nothing has changed");
     }
 }
