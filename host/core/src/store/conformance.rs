@@ -7,7 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Change, Committed, Direction, DocumentChange, Expected, PageLimit, Rejection, Store, StreamAppend, Unit};
+use super::{
+    Change, Committed, Direction, DocumentChange, Expected, PageLimit, Rejection, Store, StreamAppend, StreamCheck,
+    Unit,
+};
 use crate::clock::Timestamp;
 use crate::event::{Event, NewEvent, Offset, Position, PreparedEvent};
 use crate::name::{Pattern, StreamName};
@@ -22,6 +25,7 @@ pub async fn run<S: Store>(fresh: impl AsyncFn() -> S) {
     positions_and_offsets_have_no_gaps(&fresh().await).await;
     a_unit_that_fails_drops_out_alone(&fresh().await).await;
     expected_offsets_are_checked_in_queue_order(&fresh().await).await;
+    streams_that_are_not_written_are_checked_too(&fresh().await).await;
     a_repeated_append_gets_the_first_answer(&fresh().await).await;
     a_taken_id_is_a_conflict(&fresh().await).await;
     recorded_at_never_steps_back(&fresh().await).await;
@@ -103,7 +107,7 @@ async fn a_unit_that_fails_drops_out_alone(store: &impl Store) {
             append("b", Expected::Any, events("b", 2, 1)).appends.remove(0),
             append("c", Expected::Exists, events("c", 3, 1)).appends.remove(0),
         ],
-        changes: Vec::new(),
+        ..Unit::default()
     };
     let units = [
         append("a", Expected::Any, events("a", 1, 2)),
@@ -137,6 +141,25 @@ async fn expected_offsets_are_checked_in_queue_order(store: &impl Store) {
     let outcome = commit(store, &[append("s", Expected::Exactly(Offset(9)), events("s", 6, 1))]).await;
     let Err(Rejection::WrongOffsets(wrong)) = &outcome[0] else { panic!("offsets are checked against the store") };
     assert_eq!(wrong[0].actual, Some(Offset(3)), "the actual offset is told");
+}
+
+async fn streams_that_are_not_written_are_checked_too(store: &impl Store) {
+    commit_one(store, append("account", Expected::Any, events("account", 1, 2))).await;
+    let check = |stream: &str, expected| StreamCheck { stream: StreamName::from_stored(stream), expected };
+    let unit = |seed, checks| Unit { checks, ..append("order", Expected::Any, events("order", seed, 1)) };
+    let holds = vec![check("account", Expected::Exactly(Offset(1))), check("closed", Expected::NoStream)];
+    let fails = vec![check("account", Expected::Exactly(Offset(0))), check("closed", Expected::Exists)];
+    let first = unit(2, holds.clone());
+    commit_one(store, first.clone()).await;
+    let outcome = commit(store, &[unit(3, fails)]).await.remove(0);
+    let Err(Rejection::WrongOffsets(wrong)) = outcome else { panic!("a failing check rejects the unit") };
+    let named: Vec<_> = wrong.iter().map(|w| (w.stream.as_str(), w.actual)).collect();
+    assert_eq!(named, [("account", Some(Offset(1))), ("closed", None)], "all failing checks are told together");
+    assert!(store.stream(&StreamName::from_stored("closed")).await.expect("read").is_none(), "a check makes no stream");
+    let close = append("closed", Expected::Any, events("closed", 4, 1));
+    let outcomes = commit(store, &[close, unit(5, holds), first]).await;
+    assert!(outcomes[1].is_err(), "a check sees the units before it");
+    assert!(outcomes[2].as_ref().is_ok_and(|c| c.appends[0].duplicate), "a repeated unit gets its first answer");
 }
 
 async fn a_repeated_append_gets_the_first_answer(store: &impl Store) {

@@ -62,7 +62,7 @@ impl Inner {
         let appends = || units.iter().flat_map(|unit| &unit.appends);
         let ids = appends().flat_map(|append| append.events.iter().map(|event| event.id));
         let known = ids.filter_map(|id| self.find(&id)).map(|event| (event.id(), event.clone())).collect();
-        let named = appends().filter_map(|append| self.streams.get(&append.stream));
+        let named = units.iter().flat_map(Unit::streams).filter_map(|stream| self.streams.get(stream));
         Snapshot {
             next_position: Position(self.events.len() as u64),
             recorded_at: self.events.last().map(Event::recorded_at).unwrap_or_default(),

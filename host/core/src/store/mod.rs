@@ -18,7 +18,9 @@ use crate::event::{Event, Offset, Position};
 use crate::name::{Pattern, StreamName};
 use crate::record::{GenerationId, GenerationRecord, PluginRecord, RevisionRecord};
 
-pub use unit::{Appended, Change, Committed, DocumentChange, Expected, Rejection, StreamAppend, Unit, WrongOffset};
+pub use unit::{
+    Appended, Change, Committed, DocumentChange, Expected, Rejection, StreamAppend, StreamCheck, Unit, WrongOffset,
+};
 
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 

@@ -95,17 +95,21 @@ impl Snapshot {
     /// All failing checks are reported together.
     fn check_offsets(&self, unit: &Unit, repeated: &[Option<Appended>]) -> Result<(), Rejection> {
         let fresh = unit.appends.iter().zip(repeated).filter(|(_, repeated)| repeated.is_none());
+        let fresh = fresh.map(|(append, _)| (&append.stream, append.expected));
+        let is_repeated = !repeated.is_empty() && repeated.iter().all(Option::is_some);
+        let checks = unit.checks.iter().filter(|_| !is_repeated).map(|check| (&check.stream, check.expected));
         let wrong: Vec<WrongOffset> = fresh
-            .filter_map(|(append, _)| {
-                let next = self.next_offsets.get(&append.stream);
+            .chain(checks)
+            .filter_map(|(stream, expected)| {
+                let next = self.next_offsets.get(stream);
                 let actual = next.and_then(|next| next.0.checked_sub(1)).map(Offset);
-                let holds = match append.expected {
+                let holds = match expected {
                     Expected::Any => true,
                     Expected::NoStream => next.is_none(),
                     Expected::Exists => next.is_some(),
                     Expected::Exactly(offset) => actual == Some(offset),
                 };
-                (!holds).then(|| WrongOffset { stream: append.stream.clone(), expected: append.expected, actual })
+                (!holds).then(|| WrongOffset { stream: stream.clone(), expected, actual })
             })
             .collect();
         if wrong.is_empty() { Ok(()) } else { Err(Rejection::WrongOffsets(wrong)) }
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_id_stands_once_in_a_unit() {
-        let unit = |ids: [u128; 2]| Unit { appends: vec![append("a", ids[0]), append("b", ids[1])], changes: vec![] };
+        let unit = |ids: [u128; 2]| Unit { appends: vec![append("a", ids[0]), append("b", ids[1])], ..Unit::default() };
         assert!(matches!(
             Snapshot::default().plan(&unit([1, 1]), Timestamp(1)),
             Err(Rejection::IdConflicts(conflicts)) if conflicts.len() == 1

@@ -15,20 +15,27 @@ use crate::record::{GenerationId, GenerationRecord, GenerationState, RevisionRec
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
     pub appends: Vec<StreamAppend>,
+    /// What must hold of streams that are not written. Not looked at when every append is repeated.
+    pub checks: Vec<StreamCheck>,
     pub changes: Vec<Change>,
 }
 
 impl Unit {
     pub fn append(append: StreamAppend) -> Self {
-        Self { appends: vec![append], changes: Vec::new() }
+        Self { appends: vec![append], ..Self::default() }
     }
 
     pub fn change(changes: Vec<Change>) -> Self {
-        Self { appends: Vec::new(), changes }
+        Self { changes, ..Self::default() }
     }
 
     pub fn event_count(&self) -> usize {
         self.appends.iter().map(|append| append.events.len()).sum()
+    }
+
+    /// Every stream that it names, be it written or checked.
+    pub fn streams(&self) -> impl Iterator<Item = &StreamName> {
+        self.appends.iter().map(|append| &append.stream).chain(self.checks.iter().map(|check| &check.stream))
     }
 
     /// Roughly what it occupies in memory and in the transaction.
@@ -47,7 +54,14 @@ pub struct StreamAppend {
     pub events: Arc<[PreparedEvent]>,
 }
 
-/// What a publisher believes of the stream that it appends to.
+/// What a publisher believes of a stream that it does not append to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamCheck {
+    pub stream: StreamName,
+    pub expected: Expected,
+}
+
+/// What a publisher believes of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expected {
     #[default]

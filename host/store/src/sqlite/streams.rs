@@ -47,10 +47,10 @@ impl Heads {
     ) -> sqlx::Result<HashMap<StreamName, Head>> {
         let mut heads = HashMap::new();
         let mut missing = Rows::new();
-        for append in units.iter().flat_map(|unit| &unit.appends) {
-            match self.cache.get(&append.stream) {
-                Some(head) => _ = heads.insert(append.stream.clone(), *head),
-                None => missing.push_text(append.stream.as_str()),
+        for stream in units.iter().flat_map(Unit::streams) {
+            match self.cache.get(stream) {
+                Some(head) => _ = heads.insert(stream.clone(), *head),
+                None => missing.push_text(stream.as_str()),
             }
         }
         if !missing.is_empty() {

@@ -10,7 +10,7 @@ use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::record::{GenerationId, GenerationState, RevisionRecord};
 use wasmill_core::store::{
-    Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend, Unit,
+    Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend, StreamCheck, Unit,
 };
 
 use super::random::{Random, seeds};
@@ -73,26 +73,17 @@ impl Run {
     async fn unit(&mut self) -> Unit {
         let mut unit = Unit::default();
         for _ in 0..self.random.below(3) {
-            let append = self.append().await;
-            // The plan looks for a doubled id within an append, not between those of one unit, which
-            // no publisher can send.
-            let taken = |event: &PreparedEvent| {
-                unit.appends.iter().any(|other| other.events.iter().any(|known| known.id == event.id))
-            };
-            if !append.events.iter().any(taken) {
-                unit.appends.push(append);
-            }
+            unit.appends.push(self.append().await);
+        }
+        if self.random.percent(20) {
+            let name = *self.random.pick(&STREAMS);
+            let stream = StreamName::from_stored(name);
+            let expected = self.expected(&stream).await;
+            unit.checks.push(StreamCheck { stream, expected });
         }
         if self.random.percent(60) {
             for _ in 0..self.random.below(4) {
-                let change = self.change().await;
-                // A runner ends before its generation is dropped, so no unit does the one after the other.
-                let dropped = |id| {
-                    unit.changes.iter().any(|c| matches!(c, Change::DropGeneration { generation } if *generation == id))
-                };
-                if !matches!(&change, Change::Advance { generation, .. } if dropped(*generation)) {
-                    unit.changes.push(change);
-                }
+                unit.changes.push(self.change().await);
             }
         }
         unit
@@ -107,15 +98,19 @@ impl Run {
         } else {
             self.repeated()
         };
-        let info = self.both.memory.stream(&append.stream).await.expect("memory answers");
+        append.expected = self.expected(&append.stream).await;
+        append
+    }
+
+    async fn expected(&mut self, stream: &StreamName) -> Expected {
+        let info = self.both.memory.stream(stream).await.expect("memory answers");
         let next = info.map_or(0, |info| info.next_offset.0);
-        append.expected = match self.random.below(10) {
+        match self.random.below(10) {
             0..6 => Expected::Any,
             6 => Expected::NoStream,
             7 => Expected::Exists,
             _ => Expected::Exactly(Offset((next + self.random.below(2)).saturating_sub(1))),
-        };
-        append
+        }
     }
 
     fn event(&mut self, stream: &str) -> PreparedEvent {
