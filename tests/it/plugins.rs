@@ -159,3 +159,28 @@ async fn a_component_comes_in_over_grpc_once_and_is_kept() {
     let plugin = host.plugins().await.get_plugin(request).await.expect("there").into_inner().plugin;
     assert_eq!(plugin.map(|plugin| plugin.sha256), Some(checked.sha256));
 }
+
+/// A document is handed out as the text that the plugin wrote: no number loses a digit on the way.
+#[tokio::test]
+async fn documents_come_back_as_written_and_what_is_missing_is_named() {
+    let host = TestHost::start().await;
+    host.deploy(&flights::guest("test-guest")).await;
+    let id = "0198f7a2-0000-7000-8000-000000000002";
+    let body = format!(r#"{{"id":"{id}","type":"echo","data":{{"z":12345678901234567890.10,"a":1e400}}}}"#);
+    let (status, published) = host.post("/api/event-streams/guest-1/events", "application/json", body).await;
+    assert_eq!(status, 201, "{published}");
+    let documents = "/api/projections/test-guest/documents";
+    let path = format!("{documents}/echoes/{id}?waitFor={}", published["lastPosition"]);
+    let text = reqwest::get(host.path(&path)).await.expect("an answer").text().await.expect("text");
+    assert!(text.contains(r#""value":{"z":12345678901234567890.10,"a":1e400}"#), "{text}");
+    for (path, code, word) in [
+        ("echoes/nothing", "document_not_found", "nothing"),
+        ("colours/nothing", "collection_not_found", "echoes"),
+        ("colours", "collection_not_found", "echoes"),
+    ] {
+        let (status, problem) = host.get(&format!("{documents}/{path}")).await;
+        assert_eq!((status, problem["code"].as_str()), (404, Some(code)), "{path}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(word)), "{problem}");
+    }
+    host.assert_healthy().await;
+}
