@@ -17,6 +17,8 @@ create table log_head (
     -- Raised by whoever restores a backup: tokens from before it no longer resume.
     restore_epoch integer not null constraint log_head_restore_epoch_counts check (restore_epoch >= 0),
     next_position integer not null constraint log_head_next_position_counts check (next_position >= 0),
+    -- Counts removals of events and changes of stream configurations.
+    revision integer not null constraint log_head_revision_counts check (revision >= 0),
     -- recorded_at of the newest event: times never step back.
     recorded_at integer not null,
     created_at integer not null
@@ -27,14 +29,19 @@ create table stream (
     name text not null
         constraint stream_name_is_unique unique
         constraint stream_name_length check (octet_length(name) between 1 and 200),
-    -- Oldest offset that can still be read.
+    state text not null constraint stream_state_is_known check (state in ('live', 'deleted', 'tombstoned')),
+    -- Oldest offset that is stored.
     first_offset integer not null,
+    -- Events below it are hidden and wait to be removed.
+    truncate_before integer not null,
     -- The number of events ever appended.
     next_offset integer not null constraint stream_offsets_in_order check (next_offset >= first_offset),
-    -- Encoded size of its events.
-    bytes integer not null,
-    -- recorded_at of its first event.
+    -- Encoded size of its stored events.
+    bytes integer not null constraint stream_bytes_count check (bytes >= 0),
+    -- recorded_at of its first event ever.
     created_at integer not null,
+    -- recorded_at of its oldest stored event, or of its last one ever.
+    first_recorded_at integer not null,
     last_recorded_at integer not null,
     last_position integer not null
 ) strict;
@@ -60,6 +67,44 @@ create table event_id (
         constraint event_id_pk primary key
         constraint event_id_is_uuid check (length(id) = 16),
     position integer not null
+) strict, without rowid;
+
+-- Finds the chunks that hold a term: an event type, a key, a tag, a correlation id, or the category of
+-- the stream. One row for each term of a chunk, however many of its events have it.
+create table posting (
+    -- Hash of the term's kind and text; see term.rs. What is found is looked at again, so that two terms
+    -- of one hash cost time and nothing else.
+    term integer not null,
+    first_position integer not null,
+    constraint posting_pk primary key (term, first_position)
+) strict, without rowid;
+
+-- Every event type ever appended, so that patterns of types can be looked up.
+create table event_type (
+    name text not null
+        constraint event_type_pk primary key
+        constraint event_type_length check (octet_length(name) between 1 and 200)
+) strict, without rowid;
+
+-- Events that were removed, a row for those of one chunk: while it is here, a publisher that repeats
+-- one of them gets its first answer.
+create table removed (
+    first_position integer not null constraint removed_pk primary key,
+    stream_id integer not null,
+    first_offset integer not null,
+    recorded_at integer not null,
+    removed_at integer not null,
+    -- 16 bytes an event.
+    ids blob not null constraint removed_ids_are_uuids check (length(ids) > 0 and length(ids) % 16 = 0)
+) strict;
+
+-- How streams are to be treated: a stream of this name, or all that match.
+create table stream_config (
+    exact integer not null constraint stream_config_exact_is_boolean check (exact in (0, 1)),
+    pattern text not null constraint stream_config_pattern_length check (octet_length(pattern) between 1 and 200),
+    -- JSON.
+    config text not null constraint stream_config_length check (octet_length(config) <= 65536),
+    constraint stream_config_pk primary key (exact, pattern)
 ) strict, without rowid;
 
 create table component (

@@ -10,15 +10,16 @@ use serde_json::Value;
 use crate::support::root;
 
 /// What each room may depend on in this workspace, and what it alone may use.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("wasmill-core", &[]),
-    ("wasmill-store", &["wasmill-core"]),
+    ("wasmill-store", &["wasmill-core", "wasmill-test-postgres"]),
     ("wasmill-wasm", &["wasmill-core", "wasmill-tests"]),
     ("wasmill-server", &["wasmill-core", "wasmill-store", "wasmill-wasm"]),
     ("wasmill-guest", &[]),
     ("flights", &["wasmill-guest"]),
     ("test-guest", &["wasmill-guest"]),
-    ("wasmill-tests", &["wasmill-core", "wasmill-server"]),
+    ("wasmill-test-postgres", &[]),
+    ("wasmill-tests", &["wasmill-core", "wasmill-server", "wasmill-test-postgres"]),
 ];
 
 /// Heavy dependencies and the one room that may name them.

@@ -25,7 +25,7 @@ where
     let chain = wasmill_core::tasks::chain(&error);
     let problem: Problem = error.into();
     match problem.code {
-        Code::Internal | Code::StorageUnavailable | Code::StorageFailed => {
+        Code::Internal | Code::StorageUnavailable | Code::OutcomeUnknown | Code::StorageFailed => {
             let (event_id, code) = (wasmill_core::log_id::REQUEST_FAILED, problem.code.as_str());
             tracing::error!(event_id, code, error = chain, "a request failed");
         }
@@ -100,6 +100,13 @@ pub fn face(code: Code) -> Face {
             "Someone else appended first. Read the stream from the actual offset on, decide anew, and append with the \
              new expectation. Repeating the same request cannot succeed.",
         ),
+        Code::AppendConditionFailed => face(
+            Grpc::FailedPrecondition,
+            Http::PRECONDITION_FAILED,
+            "An append condition does not hold",
+            "An event that matches the condition's query was appended after the position that you knew of. Each detail \
+             gives its position. Read on from there, decide anew, and append with the new position.",
+        ),
         Code::EventIdConflict => face(
             Grpc::AlreadyExists,
             Http::CONFLICT,
@@ -112,6 +119,13 @@ pub fn face(code: Code) -> Face {
             Http::NOT_FOUND,
             "There is no such stream",
             "A stream exists from its first event on. Check the name, or list the streams.",
+        ),
+        Code::StreamDeleted => face(
+            Grpc::FailedPrecondition,
+            Http::GONE,
+            "The stream was deleted",
+            "A stream that was deleted comes back with its next append, and its offsets go on; one that was deleted for \
+             good takes nothing more: use another name.",
         ),
         Code::PluginNotFound => face(
             Grpc::NotFound,
@@ -228,6 +242,13 @@ pub fn face(code: Code) -> Face {
             Http::SERVICE_UNAVAILABLE,
             "The host is stopping",
             "Repeat the request when it is back. A reader goes on from the last position that it has seen.",
+        ),
+        Code::OutcomeUnknown => face(
+            Grpc::Unavailable,
+            Http::SERVICE_UNAVAILABLE,
+            "It is not known whether this was stored",
+            "The connection to the database was lost in mid-commit. Send the same events with the same ids again: what \
+             was stored is answered as a duplicate, and nothing is doubled.",
         ),
         Code::StorageUnavailable => face(
             Grpc::Unavailable,

@@ -12,7 +12,8 @@ use wasmill_core::log::filter::Filter;
 use wasmill_core::log::read::{LogPage, ReadError, StreamPage};
 use wasmill_core::metrics::Metrics;
 use wasmill_core::name::{Pattern, StreamName};
-use wasmill_core::store::{Direction, PageLimit, StreamInfo};
+use wasmill_core::record::StreamInfo;
+use wasmill_core::store::{Direction, PageLimit};
 
 use crate::app::App;
 

@@ -1,8 +1,11 @@
 //! A chunk as a database holds it, and the check that no flipped bit passes.
 
-use bytes::Bytes;
-use wasmill_core::event::{Event, Position, decode_run};
+use bytes::{Bytes, BytesMut};
+use wasmill_core::event::{Chunk, Event, Position, decode_run};
+use wasmill_core::limits::publish::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX};
+use wasmill_core::name::StreamName;
 use wasmill_core::store::StoreError;
+use wasmill_core::wire::put_in_run;
 
 /// What a read takes from a chunk's row. The other columns can be told from the run, and are checked
 /// against it by the checksum; leaving them out makes a row a third cheaper to fetch.
@@ -75,6 +78,43 @@ pub(crate) fn checksum(numbers: &Numbers, run: &[u8]) -> u32 {
     hasher.update(&numbers.first_offset.to_le_bytes());
     hasher.update(&numbers.recorded_at.to_le_bytes());
     hasher.finalize()
+}
+
+/// Events of the log as chunks: those that follow one another in one stream, and were recorded together.
+pub(crate) fn chunks_of(events: Vec<Event>) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    let mut run = BytesMut::new();
+    for event in events {
+        let follows = chunks.last().is_some_and(|chunk| {
+            chunk.stream.as_str() == event.stream()
+                && chunk.recorded_at == event.recorded_at()
+                && chunk.first_position.0 + u64::from(chunk.count) == event.position().0
+                && (chunk.count as usize) < APPEND_EVENTS_MAX
+                && run.len() + event.framed_len() <= APPEND_BYTES_MAX
+        });
+        if !follows {
+            if let Some(chunk) = chunks.last_mut() {
+                chunk.run = run.split().freeze();
+            }
+            chunks.push(Chunk {
+                stream: StreamName::from_stored(event.stream()),
+                first_position: event.position(),
+                first_offset: event.offset(),
+                count: 0,
+                recorded_at: event.recorded_at(),
+                run: Bytes::new(),
+                events: Vec::new(),
+            });
+        }
+        put_in_run(&mut run, &[], event.raw());
+        let chunk = chunks.last_mut().expect("one was made");
+        chunk.count += 1;
+        chunk.events.push(event);
+    }
+    if let Some(chunk) = chunks.last_mut() {
+        chunk.run = run.freeze();
+    }
+    chunks
 }
 
 #[cfg(test)]

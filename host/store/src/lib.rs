@@ -6,6 +6,12 @@
 //! same file names in each; its tables are in `migrations/`.
 
 mod chunk;
+mod matches;
+mod removal;
 pub mod sqlite;
+mod term;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 pub use sqlite::{SqliteOptions, SqliteStore};

@@ -14,7 +14,8 @@ use wasmill_core::plugin::log::LogLine;
 use wasmill_core::projection::generation::{FailureInfo, Phase, Progress};
 use wasmill_core::projection::query::{BuildStatus, CollectionStatus, ProjectionStatus, WaitFor};
 use wasmill_core::record::PluginRecord;
-use wasmill_core::store::{Appended, Direction, Document, Documents, Expected, StreamInfo};
+use wasmill_core::record::StreamInfo;
+use wasmill_core::store::{Appended, Direction, Document, Documents, Expected};
 
 use crate::app::complete;
 use crate::{errors, proto};
@@ -136,6 +137,7 @@ pub(crate) fn filter(filter: Option<proto::Filter>) -> Result<Filter, Problem> {
     let term = |(index, term): (usize, &proto::FilterTerm)| FilterTerm {
         streams: all(&term.streams, &format!("filter.terms[{index}].streams")),
         types: all(&term.types, &format!("filter.terms[{index}].types")),
+        ..FilterTerm::default()
     };
     let terms = terms.iter().enumerate().map(term).collect();
     if problem.details.is_empty() { Ok(Filter::new(terms)) } else { Err(problem) }

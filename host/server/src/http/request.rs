@@ -149,7 +149,11 @@ impl Params {
                 |glob: &String| Pattern::new(glob).map_err(|error| self.refuse(name, format!("`{glob}`: {error}")));
             globs.iter().filter_map(|glob| one(glob).ok()).collect()
         };
-        Filter::new(vec![FilterTerm { streams: patterns("streams"), types: patterns("types") }])
+        Filter::new(vec![FilterTerm {
+            streams: patterns("streams"),
+            types: patterns("types"),
+            ..FilterTerm::default()
+        }])
     }
 
     pub(crate) fn refuse(&mut self, name: &'static str, message: impl Into<String>) {
@@ -263,6 +267,7 @@ mod tests {
         let terms = FilterTerm {
             streams: vec![Pattern::new("*").unwrap()],
             types: ["a", "b", "c"].map(|glob| Pattern::new(glob).unwrap()).into(),
+            ..FilterTerm::default()
         };
         assert_eq!(query.filter(), Filter::new(vec![terms]));
         assert!(query.finish().is_ok());

@@ -7,7 +7,8 @@ use wasmill_core::plugin::log::LogLine;
 use wasmill_core::projection::generation::{FailureInfo, Progress};
 use wasmill_core::projection::query::{BuildStatus, CollectionStatus, ProjectionStatus};
 use wasmill_core::record::PluginRecord;
-use wasmill_core::store::{Appended, Document, StreamInfo};
+use wasmill_core::record::StreamInfo;
+use wasmill_core::store::{Appended, Document};
 
 use super::event_out::rfc3339;
 

@@ -2,6 +2,7 @@
 
 use wasmill_core::store::Change;
 
+use super::configs;
 use super::documents::{self, Pending};
 use super::plugins::{self, Checkpoints};
 use super::rows::Statement;
@@ -35,6 +36,9 @@ impl Changes {
                 Change::DropDocuments { generation, limit } => documents::drop_some(*generation, *limit),
                 Change::DropGeneration { generation } => plugins::forget(*generation),
                 Change::RemovePlugin { name } => plugins::remove(name),
+                Change::PutStreamConfig { pattern, exact, config } => configs::put(pattern, *exact, config.as_deref()),
+                // Those stand alone and are prepared beforehand.
+                Change::SetStream { .. } | Change::RemoveEvents { .. } | Change::ForgetRemoved { .. } => continue,
             };
             puts.flush(&mut all.statements);
             checkpoints.flush(&mut all.statements);

@@ -8,21 +8,26 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use lru::LruCache;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
-use wasmill_core::event::{Chunk, Event, Position};
+use wasmill_core::event::{Chunk, Position};
 use wasmill_core::name::StreamName;
 use wasmill_core::record::GenerationId;
-use wasmill_core::store::plan::{Snapshot, UnitPlan};
-use wasmill_core::store::{Committed, Rejection, StoreError, Unit};
+use wasmill_core::store::plan::{Known, Snapshot, UnitPlan};
+use wasmill_core::store::{Committed, Import, Rejection, StoreError, Unit};
 
 use super::changes::Changes;
 use super::error::{Failure, is_known_event_id, is_no_transaction, store_error};
+use super::filtered;
+use super::import;
 use super::log::{self, LogHead};
+use super::removal::{self, Prepared};
 use super::rows::Statement;
 use super::streams::{Head, Heads, StreamRow};
+use crate::chunk::chunks_of;
 
 type Outcomes = Vec<Result<Committed, Rejection>>;
 
@@ -33,6 +38,8 @@ pub(super) struct Writer {
     pub(super) head: LogHead,
     pub(super) heads: Heads,
     pub(super) checkpoints: HashMap<GenerationId, Position>,
+    /// Event types that are certain to be stored.
+    pub(super) types: LruCache<String, ()>,
     /// Set while a transaction runs, and for good when its outcome is not known.
     pub(super) in_doubt: bool,
     /// Tells the checkpointer that there is something to do.
@@ -55,6 +62,8 @@ struct Transaction {
     /// What the writer knows once this is committed.
     head: Option<LogHead>,
     streams: Vec<StreamRow>,
+    types: Vec<String>,
+    forget: Vec<StreamName>,
     checkpoints: Option<HashMap<GenerationId, Position>>,
 }
 
@@ -133,21 +142,48 @@ async fn execute(connection: &mut SqliteConnection, statements: Vec<Statement>, 
     Ok(counts)
 }
 
+impl Transaction {
+    fn add(&mut self, prepared: Prepared) {
+        // One statement of a prepared change may hold several: they need a transaction around them.
+        self.whole = false;
+        self.statements.extend(prepared.statements);
+        self.forget.extend(prepared.stream);
+    }
+}
+
 impl Writer {
-    async fn plan(&mut self, units: &[Unit], now: Timestamp, known: HashMap<Uuid, Event>) -> Result<Group, Failure> {
+    async fn plan(&mut self, units: &[Unit], now: Timestamp, known: HashMap<Uuid, Known>) -> Result<Group, Failure> {
         let connection = usable(&mut self.connection, self.in_doubt)?;
         let heads = self.heads.of(connection, units).await?;
         let changes = units.iter().any(|unit| !unit.changes.is_empty());
         let mut snapshot = Snapshot {
             next_position: self.head.next_position,
             recorded_at: self.head.recorded_at,
-            next_offsets: heads.iter().map(|(name, head)| (name.clone(), head.next_offset)).collect(),
+            streams: heads.iter().map(|(name, head)| (name.clone(), head.stream)).collect(),
             known,
+            matching: HashMap::new(),
+            appended: Vec::new(),
             checkpoints: if changes { self.checkpoints.clone() } else { HashMap::new() },
         };
+        for condition in units.iter().flat_map(|unit| &unit.conditions) {
+            let connection = usable(&mut self.connection, self.in_doubt)?;
+            snapshot.matching.insert(condition.clone(), filtered::matching(connection, condition).await?);
+        }
         let plans: Vec<_> = units.iter().map(|unit| snapshot.plan(unit, now)).collect();
-        let transaction = self.transaction(units, &plans, snapshot, &heads);
-        let committed = |plan: UnitPlan| Committed { appends: plan.appends, chunks: plan.chunks, removed: 0 };
+        let mut transaction = self.transaction(units, &plans, snapshot, &heads);
+        let mut removed = 0;
+        if let ([unit], [Ok(_)]) = (units, &plans[..])
+            && unit.stands_alone()
+        {
+            for change in &unit.changes {
+                let connection = usable(&mut self.connection, self.in_doubt)?;
+                if let Some(prepared) = removal::prepare(connection, change, now).await? {
+                    removed += prepared.removed;
+                    transaction.add(prepared);
+                }
+            }
+        }
+        let committed = |plan: UnitPlan| Committed { appends: plan.appends, chunks: plan.chunks, removed };
         Ok(Group { outcomes: plans.into_iter().map(|plan| plan.map(committed)).collect(), transaction })
     }
 
@@ -167,8 +203,9 @@ impl Writer {
         if !chunks.is_empty() {
             let head = LogHead { next_position: after.next_position, recorded_at: after.recorded_at };
             let streams = self.heads.after(heads, chunks.iter().copied());
-            transaction.statements.push(log::append(&chunks, &streams, head, transaction.whole));
-            (transaction.head, transaction.streams) = (Some(head), streams);
+            let types = self.new_types(&chunks);
+            transaction.statements.push(log::append(&chunks, &streams, &types, head, transaction.whole));
+            (transaction.head, transaction.streams, transaction.types) = (Some(head), streams, types);
         }
         if !changes.statements.is_empty() {
             transaction.checkpoints = Some(after.checkpoints);
@@ -179,12 +216,78 @@ impl Writer {
         transaction
     }
 
-    /// The events that are stored under ids of the units.
-    async fn known(&mut self, units: &[Unit]) -> Result<HashMap<Uuid, Event>, Failure> {
+    /// Types that are not certain to be stored.
+    fn new_types(&self, chunks: &[&Chunk]) -> Vec<String> {
+        let mut types: Vec<&str> = Vec::new();
+        for event in chunks.iter().flat_map(|chunk| &chunk.events) {
+            let event_type = event.event_type();
+            if types.last() != Some(&event_type) && !self.types.contains(event_type) {
+                types.push(event_type);
+            }
+        }
+        types.sort_unstable();
+        types.dedup();
+        types.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The events that are stored, or were, under ids of the units.
+    async fn known(&mut self, units: &[Unit]) -> Result<HashMap<Uuid, Known>, Failure> {
         let ids = units.iter().flat_map(|unit| &unit.appends).flat_map(|append| append.events.iter());
         let ids: HashSet<Uuid> = ids.map(|event| event.id).collect();
-        let events = log::find(usable(&mut self.connection, self.in_doubt)?, &ids).await?;
-        Ok(events.into_iter().map(|event| (event.id(), event)).collect())
+        let connection = usable(&mut self.connection, self.in_doubt)?;
+        let events = log::find(connection, &ids).await?;
+        let mut known: HashMap<_, _> = events.into_iter().map(|event| (event.id(), Known::Stored(event))).collect();
+        let others: HashSet<Uuid> = ids.into_iter().filter(|id| !known.contains_key(id)).collect();
+        let removed = log::find_removed(connection, &others).await?;
+        known.extend(removed.into_iter().map(|event| (event.id, Known::Removed(event))));
+        Ok(known)
+    }
+
+    /// Takes over a part of another store. It may be repeated as a whole after an error.
+    pub(super) async fn import(&mut self, part: Import) -> Result<(), StoreError> {
+        let file = Arc::clone(&self.file);
+        let fail = |failure: Failure| failure.of(&file);
+        let sql = |error| store_error(&file, error);
+        let mut transaction = Transaction::default();
+        match part {
+            Import::Events(events) => {
+                let chunks = chunks_of(events);
+                let names: Vec<StreamName> = chunks.iter().map(|chunk| chunk.stream.clone()).collect();
+                let heads = self.heads.of_names(usable(&mut self.connection, self.in_doubt)?, names.iter());
+                let heads = heads.await.map_err(sql)?;
+                let streams = self.heads.after(&heads, chunks.iter());
+                let types = self.new_types(&chunks.iter().collect::<Vec<_>>());
+                transaction.statements = import::events(&chunks, &streams, &types);
+                (transaction.streams, transaction.types) = (streams, types);
+            }
+            Import::Removed(events) => {
+                let ids = import::stream_ids(usable(&mut self.connection, self.in_doubt)?).await.map_err(sql)?;
+                let ids = ids.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+                transaction.statements = import::removed(&events, &ids);
+            }
+            Import::Streams(infos) => {
+                transaction.forget = infos.iter().map(|info| info.name.clone()).collect();
+                transaction.statements = vec![import::streams(&infos, self.heads.next_id())];
+            }
+            Import::Head { head, recorded_at } => {
+                transaction.statements = vec![import::head(head, recorded_at)];
+                transaction.head = Some(LogHead { next_position: head.next_position, recorded_at });
+            }
+        }
+        if transaction.statements.is_empty() {
+            return Ok(());
+        }
+        match self.run(transaction).await {
+            Ok(_) => {
+                let connection = usable(&mut self.connection, self.in_doubt)?;
+                self.heads = Heads::load(connection).await.map_err(sql)?;
+                Ok(())
+            }
+            Err(NotCommitted::Because(error)) => Err(error),
+            Err(NotCommitted::KnownId) => Err(fail(Failure::Store(StoreError::Damaged {
+                what: "an event that is to be copied is there already".into(),
+            }))),
+        }
     }
 
     async fn run(&mut self, transaction: Transaction) -> Result<Vec<(usize, u64)>, NotCommitted> {
@@ -196,6 +299,10 @@ impl Writer {
                 self.in_doubt = false;
                 self.head = transaction.head.unwrap_or(self.head);
                 self.heads.keep(transaction.streams);
+                transaction.forget.iter().for_each(|stream| self.heads.forget(stream));
+                for name in transaction.types {
+                    self.types.put(name, ());
+                }
                 if let Some(checkpoints) = transaction.checkpoints {
                     self.checkpoints = checkpoints;
                 }

@@ -183,3 +183,17 @@ pub(super) async fn count(
     let query = sqlx::query_scalar(COUNT).bind(signed(generation.0)).bind(collection);
     query.fetch_one(connection).await.map(i64::cast_unsigned)
 }
+
+pub(super) async fn collections(
+    connection: &mut SqliteConnection,
+    generation: GenerationId,
+) -> sqlx::Result<Vec<String>> {
+    const NAMES: &str = "
+        with recursive names(name) as (
+            select (select min(collection) from document where generation = ?1)
+            union all
+            select (select min(collection) from document where generation = ?1 and collection > name)
+            from names where name is not null)
+        select name from names where name is not null";
+    sqlx::query_scalar(NAMES).bind(signed(generation.0)).fetch_all(connection).await
+}

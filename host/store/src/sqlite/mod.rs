@@ -6,17 +6,22 @@
 mod changes;
 mod checkpointer;
 mod commit;
+mod configs;
 mod documents;
 mod error;
+mod filtered;
+mod import;
 mod log;
 mod migrations;
 mod open;
 mod pages;
 mod plugins;
+mod removal;
 mod rows;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -31,12 +36,17 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::event::{Event, Offset, Position};
+use wasmill_core::log::filter::Filter;
 use wasmill_core::name::{Pattern, StreamName};
-use wasmill_core::record::{GenerationId, GenerationRecord, PluginRecord, RevisionRecord};
-use wasmill_core::store::{
-    Committed, Direction, DocumentStore, Documents, Head, LogStore, PageLimit, PluginStore, Rejection, Store,
-    StoreError, StreamInfo, Unit,
+use wasmill_core::record::{
+    GenerationId, GenerationRecord, PluginRecord, RemovedEvent, RevisionRecord, StreamConfigRecord, StreamInfo,
 };
+use wasmill_core::store::{
+    Committed, Direction, DocumentStore, Documents, Head, Import, LogRead, LogStore, PageLimit, PluginStore, Rejection,
+    Store, StoreError, Unit,
+};
+
+use crate::matches::onward;
 
 use checkpointer::Checkpointer;
 use commit::Writer;
@@ -96,8 +106,20 @@ impl LogStore for SqliteStore {
         Ok(head)
     }
 
-    async fn read_log(&self, from: Position, direction: Direction, limit: PageLimit) -> Result<Vec<Event>, StoreError> {
-        self.page(Axis::Log, from.0, direction, limit).await
+    async fn read_log(
+        &self,
+        from: Position,
+        direction: Direction,
+        filter: &Filter,
+        limit: PageLimit,
+    ) -> Result<LogRead, StoreError> {
+        if filter.matches_all() {
+            let events = self.page(Axis::Log, from.0, direction, limit).await?;
+            let next = events.last().and_then(|last| onward(last.position(), direction));
+            return Ok(LogRead { events, next });
+        }
+        let read = filtered::read(&mut *self.reader().await?, from, direction, filter, limit).await;
+        read.map_err(|failure| failure.of(&self.file))
     }
 
     async fn read_stream(
@@ -108,6 +130,14 @@ impl LogStore for SqliteStore {
         limit: PageLimit,
     ) -> Result<Vec<Event>, StoreError> {
         self.page(Axis::Stream(stream), from.0, direction, limit).await
+    }
+
+    async fn position_at(&self, time: Timestamp) -> Result<Position, StoreError> {
+        times::position_at(&mut *self.reader().await?, time).await.map_err(|error| self.error(error))
+    }
+
+    async fn offset_at(&self, stream: &StreamName, time: Timestamp) -> Result<Offset, StoreError> {
+        times::offset_at(&mut *self.reader().await?, stream, time).await.map_err(|error| self.error(error))
     }
 
     async fn find_events(&self, ids: &[Uuid]) -> Result<Vec<Event>, StoreError> {
@@ -128,6 +158,15 @@ impl LogStore for SqliteStore {
     ) -> Result<Vec<StreamInfo>, StoreError> {
         let streams = streams::streams(&mut *self.reader().await?, pattern, after, limit).await;
         streams.map_err(|error| self.error(error))
+    }
+
+    async fn removed_events(&self, after: Option<Position>, limit: usize) -> Result<Vec<RemovedEvent>, StoreError> {
+        let removed = removal::removed(&mut *self.reader().await?, after, limit).await;
+        removed.map_err(|failure| failure.of(&self.file))
+    }
+
+    async fn stream_configs(&self) -> Result<Vec<StreamConfigRecord>, StoreError> {
+        configs::all(&mut *self.reader().await?).await.map_err(|error| self.error(error))
     }
 }
 
@@ -169,6 +208,11 @@ impl DocumentStore for SqliteStore {
         let count = documents::count(&mut *self.reader().await?, generation, collection).await;
         count.map_err(|error| self.error(error))
     }
+
+    async fn collections(&self, generation: GenerationId) -> Result<Vec<String>, StoreError> {
+        let names = documents::collections(&mut *self.reader().await?, generation).await;
+        names.map_err(|error| self.error(error))
+    }
 }
 
 #[async_trait]
@@ -194,6 +238,10 @@ impl PluginStore for SqliteStore {
 impl Store for SqliteStore {
     async fn commit(&self, units: &[Unit], now: Timestamp) -> Result<Vec<Result<Committed, Rejection>>, StoreError> {
         commit::commit(Arc::clone(&self.writer).lock_owned().await, units, now).await
+    }
+
+    async fn import(&self, part: Import) -> Result<(), StoreError> {
+        self.writer.lock().await.import(part).await
     }
 
     async fn close(&self) {

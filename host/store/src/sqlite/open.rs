@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lru::LruCache;
 use sqlx::ConnectOptions;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions};
@@ -90,6 +92,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const READER_CACHE_BYTES: usize = 4 << 20;
 /// What a write-ahead log that has grown beyond is cut to when it is started over.
 const LOG_BYTES_KEPT: u64 = 128 << 20;
+
+/// Event types that the writer remembers to have stored.
+const TYPES_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 pub(super) async fn open(options: &SqliteOptions) -> Result<(Writer, SqlitePool), OpenError> {
     let path = &options.path;
@@ -194,8 +199,8 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
 /// only: the time to open does not grow with the log. What it does not see is found when it is read.
 async fn load(path: &Path, mut connection: SqliteConnection) -> Result<Writer, OpenError> {
     const START: &str = "
-        insert into log_head (id, log_id, restore_epoch, next_position, recorded_at, created_at)
-        values (1, ?, 0, 0, 0, ?) on conflict (id) do nothing";
+        insert into log_head (id, log_id, restore_epoch, next_position, revision, recorded_at, created_at)
+        values (1, ?, 0, 0, 0, 0, ?) on conflict (id) do nothing";
     const END: &str = "select first_position + event_count from chunk order by first_position desc limit 1";
     let refused = |error| refused(path, error);
     let damaged = |what: String| OpenError::Damaged { path: path.into(), what };
@@ -227,6 +232,7 @@ async fn load(path: &Path, mut connection: SqliteConnection) -> Result<Writer, O
         file: Arc::from(path),
         head,
         checkpoints: generations.iter().map(|generation| (generation.id, generation.checkpoint)).collect(),
+        types: LruCache::new(TYPES_MAX),
         in_doubt: false,
         committed: Arc::new(Notify::new()),
     })

@@ -10,7 +10,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_core::clock::Timestamp;
 use wasmill_core::event::{Chunk, Offset, Position};
 use wasmill_core::name::{Pattern, StreamName};
-use wasmill_core::store::{StreamInfo, Unit};
+use wasmill_core::record::{StreamInfo, StreamState};
+use wasmill_core::store::Unit;
+use wasmill_core::store::plan::StreamHead;
 
 use super::rows::{Rows, Statement};
 
@@ -22,7 +24,7 @@ const HEADS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) id: i64,
-    pub(super) next_offset: Offset,
+    pub(super) stream: StreamHead,
 }
 
 /// The heads of the streams used last. True without asking the database, since there is one writer.
@@ -45,9 +47,17 @@ impl Heads {
         connection: &mut SqliteConnection,
         units: &[Unit],
     ) -> sqlx::Result<HashMap<StreamName, Head>> {
+        self.of_names(connection, units.iter().flat_map(Unit::streams)).await
+    }
+
+    pub(super) async fn of_names<'a>(
+        &mut self,
+        connection: &mut SqliteConnection,
+        names: impl Iterator<Item = &'a StreamName>,
+    ) -> sqlx::Result<HashMap<StreamName, Head>> {
         let mut heads = HashMap::new();
         let mut missing = Rows::new();
-        for stream in units.iter().flat_map(Unit::streams) {
+        for stream in names {
             match self.cache.get(stream) {
                 Some(head) => _ = heads.insert(stream.clone(), *head),
                 None => missing.push_text(stream.as_str()),
@@ -55,11 +65,15 @@ impl Heads {
         }
         if !missing.is_empty() {
             const FIND: &str = "
-                select distinct s.id, s.name, s.next_offset
+                select distinct s.id, s.name, s.next_offset, s.state
                 from (select ? as packed), jsonb_each(?)
                 cross join stream s on s.name = cast(substr(packed, value ->> 0, value ->> 1) as text)";
             for row in missing.bind_to(sqlx::query(FIND)).fetch_all(connection).await? {
-                let head = Head { id: row.try_get(0)?, next_offset: Offset(row.try_get::<i64, _>(2)?.cast_unsigned()) };
+                let stream = StreamHead {
+                    next_offset: Offset(row.try_get::<i64, _>(2)?.cast_unsigned()),
+                    state: state(row.try_get(3)?)?,
+                };
+                let head = Head { id: row.try_get(0)?, stream };
                 heads.insert(StreamName::from_stored(row.try_get(1)?), head);
             }
         }
@@ -87,6 +101,16 @@ impl Heads {
         rows
     }
 
+    /// Forgets what it knows of a stream that was changed otherwise than by an append.
+    pub(super) fn forget(&mut self, stream: &StreamName) {
+        self.cache.pop(stream);
+    }
+
+    /// Id that the next new stream gets.
+    pub(super) fn next_id(&self) -> i64 {
+        self.next_id
+    }
+
     /// Takes note of what was committed.
     pub(super) fn keep(&mut self, rows: Vec<StreamRow>) {
         for row in rows {
@@ -97,7 +121,7 @@ impl Heads {
 }
 
 /// A stream's row after a group, and what the group adds to it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StreamRow {
     pub(super) name: StreamName,
     pub(super) head: Head,
@@ -111,7 +135,7 @@ impl StreamRow {
     fn new(id: i64, first: &Chunk) -> Self {
         Self {
             name: first.stream.clone(),
-            head: Head { id, next_offset: first.first_offset },
+            head: Head { id, stream: StreamHead { next_offset: first.first_offset, state: StreamState::Live } },
             bytes_added: 0,
             first_recorded_at: first.recorded_at,
             last_recorded_at: first.recorded_at,
@@ -120,7 +144,7 @@ impl StreamRow {
     }
 
     fn add(&mut self, chunk: &Chunk) {
-        self.head.next_offset.0 += u64::from(chunk.count);
+        self.head.stream.next_offset = Offset(chunk.first_offset.0 + u64::from(chunk.count));
         self.bytes_added += chunk.run.len() as u64;
         self.last_recorded_at = chunk.recorded_at;
         self.last_position = Position(chunk.first_position.0 + u64::from(chunk.count) - 1);
@@ -132,12 +156,14 @@ impl StreamRow {
 macro_rules! upsert_streams {
     () => {
         "
-        insert into stream
-            (id, name, first_offset, next_offset, bytes, created_at, last_recorded_at, last_position)
-        select value ->> 0, cast(substr(packed, value ->> 1, value ->> 2) as text), 0,
-            value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+        insert into stream (id, name, state, first_offset, truncate_before, next_offset, bytes, created_at,
+            first_recorded_at, last_recorded_at, last_position)
+        select value ->> 0, cast(substr(packed, value ->> 1, value ->> 2) as text), 'live', 0, 0,
+            value ->> 3, value ->> 4, value ->> 5, value ->> 5, value ->> 6, value ->> 7
         from (select ? as packed), jsonb_each(?) where true
         on conflict (id) do update set
+            state = 'live',
+            first_recorded_at = iif(first_offset < next_offset, first_recorded_at, excluded.first_recorded_at),
             next_offset = excluded.next_offset,
             bytes = bytes + excluded.bytes,
             last_recorded_at = excluded.last_recorded_at,
@@ -154,7 +180,7 @@ pub(super) fn bind_upsert(statement: Statement, streams: &[StreamRow]) -> Statem
             stream.head.id,
             name.at,
             name.length,
-            stream.head.next_offset.0.cast_signed(),
+            stream.head.stream.next_offset.0.cast_signed(),
             stream.bytes_added.cast_signed(),
             stream.first_recorded_at.0,
             stream.last_recorded_at.0,
@@ -166,7 +192,8 @@ pub(super) fn bind_upsert(statement: Statement, streams: &[StreamRow]) -> Statem
 
 pub(super) async fn stream(connection: &mut SqliteConnection, name: &StreamName) -> sqlx::Result<Option<StreamInfo>> {
     const GET: &str = "
-        select name, first_offset, next_offset, bytes, created_at, last_recorded_at, last_position
+        select name, state, first_offset, truncate_before, next_offset, bytes, created_at, first_recorded_at,
+            last_recorded_at, last_position
         from stream where name = ?";
     let row = sqlx::query(GET).bind(name.as_str()).fetch_optional(connection).await?;
     row.as_ref().map(info).transpose()
@@ -181,9 +208,10 @@ pub(super) async fn streams(
     limit: usize,
 ) -> sqlx::Result<Vec<StreamInfo>> {
     const LIST: &str = "
-        select name, first_offset, next_offset, bytes, created_at, last_recorded_at, last_position
+        select name, state, first_offset, truncate_before, next_offset, bytes, created_at, first_recorded_at,
+            last_recorded_at, last_position
         from stream where name >= ? order by name";
-    let prefix = pattern.and_then(|pattern| pattern.as_str().split('*').next()).unwrap_or_default();
+    let prefix = pattern.map(Pattern::prefix).unwrap_or_default();
     let mut rows = sqlx::query(LIST).bind(prefix.max(after.unwrap_or_default())).fetch(connection);
     let mut streams = Vec::new();
     while streams.len() < limit {
@@ -203,11 +231,18 @@ fn info(row: &SqliteRow) -> sqlx::Result<StreamInfo> {
     let number = |column: usize| row.try_get::<i64, _>(column);
     Ok(StreamInfo {
         name: StreamName::from_stored(row.try_get(0)?),
-        first_offset: Offset(number(1)?.cast_unsigned()),
-        next_offset: Offset(number(2)?.cast_unsigned()),
-        bytes: number(3)?.cast_unsigned(),
-        created_at: Timestamp(number(4)?),
-        last_recorded_at: Timestamp(number(5)?),
-        last_position: Position(number(6)?.cast_unsigned()),
+        state: state(row.try_get(1)?)?,
+        first_offset: Offset(number(2)?.cast_unsigned()),
+        truncate_before: Offset(number(3)?.cast_unsigned()),
+        next_offset: Offset(number(4)?.cast_unsigned()),
+        bytes: number(5)?.cast_unsigned(),
+        created_at: Timestamp(number(6)?),
+        first_recorded_at: Timestamp(number(7)?),
+        last_recorded_at: Timestamp(number(8)?),
+        last_position: Position(number(9)?.cast_unsigned()),
     })
+}
+
+fn state(text: &str) -> sqlx::Result<StreamState> {
+    StreamState::from_stored(text).ok_or_else(|| sqlx::Error::Decode(format!("stream state `{text}`").into()))
 }

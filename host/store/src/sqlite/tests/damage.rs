@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use wasmill_core::event::{Offset, Position};
+use wasmill_core::log::filter::Filter;
 use wasmill_core::name::StreamName;
 use wasmill_core::store::{Direction, LogStore, Store, StoreError};
 
@@ -43,8 +44,8 @@ async fn a_flipped_bit_is_found_and_its_chunk_named() {
     let store = open(&path).await;
     let stream = StreamName::from_stored("s");
     let found = [
-        damage(store.read_log(Position(0), Direction::Forward, ALL).await),
-        damage(store.read_log(Position(5), Direction::Backward, ALL).await),
+        damage(store.read_log(Position(0), Direction::Forward, &Filter::default(), ALL).await),
+        damage(store.read_log(Position(5), Direction::Backward, &Filter::default(), ALL).await),
         damage(store.read_stream(&stream, Offset(3), Direction::Forward, ALL).await),
         damage(store.find_events(&[uuid::Uuid::from_u128(3)]).await),
     ];
@@ -52,8 +53,8 @@ async fn a_flipped_bit_is_found_and_its_chunk_named() {
         let place = format!("{}: the chunk at position 2: its checksum is", path.display());
         assert!(what.starts_with(&place), "{what}");
     }
-    let behind = store.read_log(Position(4), Direction::Forward, ALL).await.unwrap();
-    assert_eq!(behind.len(), 2, "what is not damaged can be read");
+    let behind = store.read_log(Position(4), Direction::Forward, &Filter::default(), ALL).await.unwrap();
+    assert_eq!(behind.events.len(), 2, "what is not damaged can be read");
 }
 
 #[tokio::test]
@@ -69,7 +70,7 @@ async fn a_chunk_that_changed_places_is_found() {
         let stream = StreamName::from_stored("s");
         let what = match change {
             "first_offset = 9" => damage(store.read_stream(&stream, Offset(0), Direction::Forward, ALL).await),
-            _ => damage(store.read_log(Position(0), Direction::Forward, ALL).await),
+            _ => damage(store.read_log(Position(0), Direction::Forward, &Filter::default(), ALL).await),
         };
         assert!(what.contains("the chunk at position "), "{what}");
     }

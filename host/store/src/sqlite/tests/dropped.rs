@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use wasmill_core::event::Position;
+use wasmill_core::log::filter::Filter;
 use wasmill_core::record::GenerationId;
 use wasmill_core::store::{Change, Direction, DocumentStore, LogStore, PluginStore, Store, Unit};
 
@@ -60,7 +61,7 @@ async fn a_dropped_read_gives_its_connection_back() {
         commit(&store, append("s", [event("s", n, vec![7; 2_000])])).await.unwrap();
     }
     for polls in 0..200 {
-        abandon(store.read_log(Position(0), Direction::Forward, ALL), polls).await;
+        abandon(store.read_log(Position(0), Direction::Forward, &Filter::default(), ALL), polls).await;
     }
     assert_eq!(ids(&store).await.len(), 200);
 }

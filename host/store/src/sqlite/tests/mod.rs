@@ -3,16 +3,13 @@
 mod contract;
 mod crash;
 mod damage;
-mod differential;
 mod dropped;
 mod failures;
 mod growth;
 mod kept;
 mod pages;
-mod random;
 mod refused;
 mod reopening;
-mod same;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +22,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::event::{Event, NewEvent, Position, PreparedEvent};
+use wasmill_core::log::filter::Filter;
 use wasmill_core::name::StreamName;
 use wasmill_core::record::{GenerationId, GenerationRecord, GenerationState};
 use wasmill_core::store::{
@@ -32,6 +30,7 @@ use wasmill_core::store::{
 };
 
 use super::{SqliteOptions, SqliteStore};
+use crate::tests::random;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const ALL: PageLimit = PageLimit { events: 100_000, bytes: 1 << 30 };
@@ -106,7 +105,7 @@ async fn commit(store: &SqliteStore, unit: Unit) -> Result<Committed, Rejection>
 }
 
 async fn log(store: &SqliteStore) -> Vec<Event> {
-    store.read_log(Position(0), Direction::Forward, ALL).await.expect("the log is read")
+    store.read_log(Position(0), Direction::Forward, &Filter::default(), ALL).await.expect("the log is read").events
 }
 
 async fn ids(store: &SqliteStore) -> Vec<u128> {

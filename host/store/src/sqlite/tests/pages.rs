@@ -1,6 +1,7 @@
 //! Pages where chunks are large.
 
 use wasmill_core::event::{Event, Offset, Position};
+use wasmill_core::log::filter::Filter;
 use wasmill_core::name::StreamName;
 use wasmill_core::store::{Direction, LogStore, PageLimit};
 
@@ -25,15 +26,15 @@ async fn a_page_ends_behind_a_large_chunk() {
         let up: Vec<u64> = (from..6).collect();
         let down: Vec<u64> = (0..=from.min(5)).rev().collect();
         for (direction, expected) in [(Direction::Forward, up), (Direction::Backward, down)] {
-            let log = store.read_log(Position(from), direction, limit).await.unwrap();
-            assert_eq!(positions(&log), expected, "the log from {from}");
+            let log = store.read_log(Position(from), direction, &Filter::default(), limit).await.unwrap();
+            assert_eq!(positions(&log.events), expected, "the log from {from}");
             let read = store.read_stream(&stream, Offset(from), direction, limit).await.unwrap();
             assert_eq!(positions(&read), expected, "the stream from {from}");
         }
     }
     let few = PageLimit { events: 100, bytes: 71_000 };
-    let page = store.read_log(Position(1), Direction::Forward, few).await.unwrap();
-    assert_eq!(positions(&page), [1, 2, 3], "bytes are counted by event, not by chunk");
+    let page = store.read_log(Position(1), Direction::Forward, &Filter::default(), few).await.unwrap();
+    assert_eq!(positions(&page.events), [1, 2, 3], "bytes are counted by event, not by chunk");
 }
 
 /// Queries grow; what they find has to fit together at every seam.
@@ -52,10 +53,10 @@ async fn a_page_of_many_small_chunks_has_no_seams() {
     }
     for events in [1, 31, 32, 33, 160, 161, 700, 1_000] {
         let limit = PageLimit { events, bytes: 1 << 20 };
-        let up = store.read_log(Position(100), Direction::Forward, limit).await.unwrap();
-        assert_eq!(positions(&up), (100..1_000).take(events).collect::<Vec<_>>());
-        let down = store.read_log(Position(899), Direction::Backward, limit).await.unwrap();
-        assert_eq!(positions(&down), (0..900).rev().take(events).collect::<Vec<_>>());
+        let up = store.read_log(Position(100), Direction::Forward, &Filter::default(), limit).await.unwrap();
+        assert_eq!(positions(&up.events), (100..1_000).take(events).collect::<Vec<_>>());
+        let down = store.read_log(Position(899), Direction::Backward, &Filter::default(), limit).await.unwrap();
+        assert_eq!(positions(&down.events), (0..900).rev().take(events).collect::<Vec<_>>());
         let stream = StreamName::from_stored("s-1");
         let up = store.read_stream(&stream, Offset(50), Direction::Forward, limit).await.unwrap();
         assert_eq!(positions(&up), (101..1_000).step_by(2).take(events).collect::<Vec<_>>());

@@ -8,11 +8,14 @@ use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::event::{Event, Offset, Position};
+use wasmill_core::log::filter::Filter;
 use wasmill_core::name::{Pattern, StreamName};
-use wasmill_core::record::{GenerationId, GenerationRecord, PluginRecord, RevisionRecord};
+use wasmill_core::record::{
+    GenerationId, GenerationRecord, PluginRecord, RemovedEvent, RevisionRecord, StreamConfigRecord, StreamInfo,
+};
 use wasmill_core::store::{
-    Committed, Direction, DocumentStore, Documents, Head, LogStore, PageLimit, PluginStore, Rejection, Store,
-    StoreError, StreamInfo, Unit,
+    Committed, Direction, DocumentStore, Documents, Head, Import, LogRead, LogStore, PageLimit, PluginStore, Rejection,
+    Store, StoreError, Unit,
 };
 
 use super::{SqliteStore, open};
@@ -49,8 +52,30 @@ impl LogStore for Reopening {
         self.reopened().await.head().await
     }
 
-    async fn read_log(&self, from: Position, direction: Direction, limit: PageLimit) -> Answer<Vec<Event>> {
-        self.reopened().await.read_log(from, direction, limit).await
+    async fn read_log(
+        &self,
+        from: Position,
+        direction: Direction,
+        filter: &Filter,
+        limit: PageLimit,
+    ) -> Answer<LogRead> {
+        self.reopened().await.read_log(from, direction, filter, limit).await
+    }
+
+    async fn position_at(&self, time: Timestamp) -> Answer<Position> {
+        self.reopened().await.position_at(time).await
+    }
+
+    async fn offset_at(&self, stream: &StreamName, time: Timestamp) -> Answer<Offset> {
+        self.reopened().await.offset_at(stream, time).await
+    }
+
+    async fn removed_events(&self, after: Option<Position>, limit: usize) -> Answer<Vec<RemovedEvent>> {
+        self.reopened().await.removed_events(after, limit).await
+    }
+
+    async fn stream_configs(&self) -> Answer<Vec<StreamConfigRecord>> {
+        self.reopened().await.stream_configs().await
     }
 
     async fn read_stream(
@@ -105,6 +130,10 @@ impl DocumentStore for Reopening {
     async fn count(&self, generation: GenerationId, collection: &str) -> Answer<u64> {
         self.reopened().await.count(generation, collection).await
     }
+
+    async fn collections(&self, generation: GenerationId) -> Answer<Vec<String>> {
+        self.reopened().await.collections(generation).await
+    }
 }
 
 #[async_trait]
@@ -130,6 +159,10 @@ impl PluginStore for Reopening {
 impl Store for Reopening {
     async fn commit(&self, units: &[Unit], now: Timestamp) -> Answer<Vec<Result<Committed, Rejection>>> {
         self.reopened().await.commit(units, now).await
+    }
+
+    async fn import(&self, part: Import) -> Answer<()> {
+        self.reopened().await.import(part).await
     }
 
     async fn close(&self) {

@@ -1,48 +1,58 @@
-//! Random calls, each answered alike by this store and the memory store.
+//! Random calls, each answered alike by every store.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tempfile::TempDir;
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
-use wasmill_core::event::{Offset, Position, PreparedEvent};
+use wasmill_core::event::{NewEvent, Offset, Origin, Position, PreparedEvent};
+use wasmill_core::log::filter::{Filter, FilterTerm};
 use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::plugin::descriptor::Kind;
-use wasmill_core::record::{GenerationId, GenerationState, RevisionRecord};
+use wasmill_core::record::{GenerationId, GenerationRecord, GenerationState, RevisionRecord, StreamState};
 use wasmill_core::store::{
-    Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend, StreamCheck, Unit,
+    AppendCondition, Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend,
+    StreamCheck, Unit,
 };
 
 use super::random::{Random, seeds};
-use super::same::Both;
-use super::{event, generation, scratch};
+use super::same::{Database, Side};
 
 const STREAMS: [&str; 7] = ["a-1", "a-10", "a-2", "b", "A", "ü", "заказ \"1\""];
 const PATTERNS: [&str; 6] = ["*", "a*", "*-1*", "заказ*", "none*", "b"];
+const TYPES: [&str; 5] = ["placed", "paid", "order.closed", "order.opened", "täst"];
+const TYPE_PATTERNS: [&str; 6] = ["placed", "paid", "order.*", "*", "none", "*d"];
+const TAGS: [&str; 4] = ["t:1", "t:2", "t:3", "ü"];
+const CORRELATIONS: [&str; 3] = ["c-1", "c-2", "c-3"];
 const COLLECTIONS: [&str; 4] = ["c", "cc", "b", ""];
-const KEYS: [&str; 11] = ["", "a", "a/", "a/1", "a/10", "a/2", "b", "ü", "\u{10FFFF}", "\u{10FFFF}z", "nul\0l"];
+const KEYS: [&str; 11] = ["", "a", "a/", "a/1", "a/10", "a/2", "b", "ü", "\u{10FFFF}", "\u{10FFFF}z", "новый"];
 const PREFIXES: [&str; 6] = ["", "a", "a/", "a/1", "\u{10FFFF}", "x"];
 const COMPONENTS: [&str; 3] = ["aa", "bb", "cc"];
 const GENERATIONS: u64 = 4;
 
+async fn stores(directory: &TempDir) -> Side {
+    Side::by_side(vec![Database::Sqlite(directory.path().join("wasmill.db"))]).await
+}
+
 #[tokio::test]
 async fn random_calls_are_answered_as_by_the_memory_store() {
     for seed in seeds(150) {
-        let (_directory, path) = scratch();
+        let directory = tempfile::tempdir().expect("there is a place for temporary files");
         let mut run =
-            Run { random: Random::new(seed), both: Both::at(&path).await, now: 1_000, next_id: 1, sent: Vec::new() };
+            Run { random: Random::new(seed), side: stores(&directory).await, now: 1_000, next_id: 1, sent: Vec::new() };
         for _ in 0..40 {
             run.step().await;
         }
         run.compare_everything().await;
-        run.both.reopen(true).await;
+        run.side.reopen(true).await;
         run.compare_everything().await;
     }
 }
 
 struct Run {
     random: Random,
-    both: Both,
+    side: Side,
     now: i64,
     next_id: u128,
     /// Every append so far, also of units that were turned away.
@@ -59,15 +69,60 @@ impl Run {
                 }
                 // Clocks step back.
                 self.now += self.random.below(50) as i64 - 15;
-                self.both.commit(&units, Timestamp(self.now)).await;
+                self.side.commit(&units, Timestamp(self.now)).await;
                 self.sent.extend(units.into_iter().flat_map(|unit| unit.appends));
             }
             50..95 => self.read().await,
+            95..98 => {
+                let unit = self.unit_alone().await;
+                self.side.commit(&[unit], Timestamp(self.now)).await;
+            }
             _ => {
                 let close = self.random.percent(50);
-                self.both.reopen(close).await;
+                self.side.reopen(close).await;
             }
         }
+    }
+
+    /// One that hides, removes or forgets events.
+    async fn unit_alone(&mut self) -> Unit {
+        let name = *self.random.pick(&STREAMS);
+        let stream = StreamName::from_stored(name);
+        let states = [StreamState::Live, StreamState::Live, StreamState::Deleted, StreamState::Tombstoned];
+        let limit = self.random.below(12) as usize;
+        let before = Timestamp(self.now - self.random.below(60) as i64);
+        let state = if self.random.percent(5) { states[3] } else { states[self.random.below(3) as usize] };
+        let truncate_before = Offset(if self.random.percent(10) { u64::MAX } else { self.random.below(40) });
+        let set = Change::SetStream { stream: stream.clone(), truncate_before, state };
+        let remove = Change::RemoveEvents { stream, limit };
+        Unit::change(match self.random.below(4) {
+            0 | 1 => vec![set],
+            2 => vec![remove],
+            _ => vec![Change::ForgetRemoved { before, limit }],
+        })
+    }
+
+    fn condition(&mut self) -> AppendCondition {
+        let after = self.random.percent(70).then(|| Position(self.random.below(150)));
+        AppendCondition { query: self.filter(), after }
+    }
+
+    fn filter(&mut self) -> Filter {
+        let random = &mut self.random;
+        let some = |random: &mut Random, percent, of: &[&str]| -> Vec<String> {
+            let count = if random.percent(percent) { 1 + random.below(2) } else { 0 };
+            (0..count).map(|_| (*random.pick(of)).to_owned()).collect()
+        };
+        let patterns =
+            |globs: Vec<String>| globs.iter().map(|glob| Pattern::new(glob).expect("a glob")).collect::<Vec<_>>();
+        let term = |random: &mut Random| FilterTerm {
+            streams: patterns(some(random, 30, &[&PATTERNS[..], &STREAMS[..]].concat())),
+            types: patterns(some(random, 40, &TYPE_PATTERNS)),
+            keys: some(random, 20, &["k1", "k2", "b", "a-1"]),
+            tags: some(random, 40, &TAGS),
+            correlation_ids: some(random, 20, &CORRELATIONS),
+        };
+        Filter::new((0..=random.below(2)).map(|_| term(random)).collect())
     }
 
     async fn unit(&mut self) -> Unit {
@@ -80,6 +135,10 @@ impl Run {
             let stream = StreamName::from_stored(name);
             let expected = self.expected(&stream).await;
             unit.checks.push(StreamCheck { stream, expected });
+        }
+        if self.random.percent(15) {
+            let condition = self.condition();
+            unit.conditions.push(condition);
         }
         if self.random.percent(60) {
             for _ in 0..self.random.below(4) {
@@ -103,7 +162,7 @@ impl Run {
     }
 
     async fn expected(&mut self, stream: &StreamName) -> Expected {
-        let info = self.both.memory.stream(stream).await.expect("memory answers");
+        let info = self.side.memory.stream(stream).await.expect("memory answers");
         let next = info.map_or(0, |info| info.next_offset.0);
         match self.random.below(10) {
             0..6 => Expected::Any,
@@ -114,11 +173,23 @@ impl Run {
     }
 
     fn event(&mut self, stream: &str) -> PreparedEvent {
+        let random = &mut self.random;
         // Larger ones are fetched one by one.
-        let length = if self.random.percent(2) { 70_000 } else { self.random.below(40) };
-        let data: Bytes = (0..length).map(|n| n as u8).collect();
+        let length = if random.percent(2) { 70_000 } else { random.below(40) };
         self.next_id += 1;
-        event(stream, self.next_id - 1, data)
+        let event = NewEvent {
+            id: Uuid::from_u128(self.next_id - 1),
+            event_type: (*random.pick(&TYPES)).into(),
+            key: random.percent(30).then(|| format!("k{}", random.below(3))),
+            data: (0..length).map(|n| n as u8).collect(),
+            tags: (0..random.below(3)).map(|_| (*random.pick(&TAGS)).to_owned()).collect(),
+            origin: Origin {
+                correlation_id: random.percent(40).then(|| (*random.pick(&CORRELATIONS)).to_owned()),
+                ..Origin::default()
+            },
+            ..NewEvent::default()
+        };
+        PreparedEvent::encode(&event, &StreamName::from_stored(stream), Timestamp(7))
     }
 
     /// An earlier append, whole, in part, with more, somewhere else, with other contents, or twice.
@@ -133,7 +204,8 @@ impl Run {
             4 => [&earlier.events[..1], &earlier.events[..1]].concat().into(),
             _ => {
                 let stream = *self.random.pick(&STREAMS);
-                let other = [event(stream, id, "other")];
+                let event = NewEvent { id: Uuid::from_u128(id), event_type: "other".into(), ..NewEvent::default() };
+                let other = [PreparedEvent::encode(&event, &StreamName::from_stored(stream), Timestamp(7))];
                 return StreamAppend { stream: StreamName::from_stored(stream), events: other.into(), ..earlier };
             }
         };
@@ -141,9 +213,9 @@ impl Run {
     }
 
     async fn change(&mut self) -> Change {
-        let generations = self.both.memory.generations().await.expect("memory answers");
+        let generations = self.side.memory.generations().await.expect("memory answers");
         let id = GenerationId(1 + self.random.below(GENERATIONS));
-        let head = self.both.next_position().await;
+        let head = self.side.next_position().await;
         match self.random.below(12) {
             0..5 => Change::PutDocuments { generation: id, documents: self.documents() },
             5 | 6 => {
@@ -154,7 +226,7 @@ impl Run {
             }
             7 => {
                 let checkpoint = Position(self.random.below(head + 1));
-                Change::CreateGeneration(wasmill_core::record::GenerationRecord { checkpoint, ..generation(id.0) })
+                Change::CreateGeneration(GenerationRecord { checkpoint, ..generation(id.0) })
             }
             8 => {
                 let states = [GenerationState::Building, GenerationState::Serving, GenerationState::Retired];
@@ -162,6 +234,11 @@ impl Run {
             }
             9 => Change::DropDocuments { generation: id, limit: self.random.below(6) as usize },
             10 if self.random.percent(50) => Change::DropGeneration { generation: id },
+            10 => Change::PutStreamConfig {
+                pattern: (*self.random.pick(&PATTERNS)).to_owned(),
+                exact: self.random.percent(50),
+                config: self.random.percent(70).then(|| format!("{{\"n\":{}}}", self.random.below(9))),
+            },
             _ => self.plugin_change(),
         }
     }
@@ -201,65 +278,93 @@ impl Run {
         };
         let after = random.percent(60).then(|| *random.pick(&STREAMS));
         let some = random.below(6) as usize;
-        match random.below(6) {
-            0 | 1 => {
-                let head = self.both.next_position().await;
+        match random.below(9) {
+            6 | 7 => {
+                let head = self.side.next_position().await;
                 let from = if self.random.percent(5) { u64::MAX } else { self.random.below(head + 3) };
-                self.both.read_log(from, direction, limit).await;
+                let filter = self.filter();
+                self.side.walk(from, direction, &filter, PageLimit { events: limit.events.max(1), ..limit }).await;
+            }
+            8 => {
+                let (stream, time) = (*random.pick(&STREAMS), self.now - random.below(400) as i64);
+                self.side.times(stream, Timestamp(time)).await;
+                let after = random.percent(60).then(|| Position(random.below(60)));
+                self.side.removed_events(after, some).await;
+            }
+            0 | 1 => {
+                let head = self.side.next_position().await;
+                let from = if self.random.percent(5) { u64::MAX } else { self.random.below(head + 3) };
+                self.side.read_log(from, direction, limit).await;
             }
             2 => {
                 let (stream, from) = (*random.pick(&STREAMS), random.below(40));
-                self.both.read_stream(stream, from, direction, limit).await;
-                self.both.stream(stream).await;
+                self.side.read_stream(stream, from, direction, limit).await;
+                self.side.stream(stream).await;
             }
             3 => {
                 let glob: &&str = random.pick(&PATTERNS);
                 let pattern = random.percent(60).then(|| Pattern::new(glob).expect("a glob"));
-                self.both.streams(pattern.as_ref(), after, some).await;
+                self.side.streams(pattern.as_ref(), after, some).await;
             }
             4 => {
                 let id = GenerationId(1 + random.below(GENERATIONS));
                 let (collection, prefix) = (*random.pick(&COLLECTIONS), *random.pick(&PREFIXES));
                 let after = random.percent(60).then(|| *random.pick(&KEYS));
-                self.both.scan(id, collection, prefix, after, some).await;
+                self.side.scan(id, collection, prefix, after, some).await;
                 let keys: Vec<String> = (0..some).map(|_| (*random.pick(&KEYS)).to_owned()).collect();
-                self.both.documents(id, collection, &keys).await;
+                self.side.documents(id, collection, &keys).await;
             }
             _ => {
                 let first = u128::from(random.below(self.next_id as u64));
                 let ids: Vec<Uuid> = (first..first + 20).step_by(3).map(Uuid::from_u128).collect();
-                self.both.find_events(&ids).await;
+                self.side.find_events(&ids).await;
             }
         }
     }
 
     async fn compare_everything(&self) {
         let all = PageLimit { events: 10_000, bytes: 1 << 30 };
-        let head = self.both.next_position().await;
+        let head = self.side.next_position().await;
         for direction in [Direction::Forward, Direction::Backward] {
             let from = if direction == Direction::Forward { 0 } else { head };
-            self.both.read_log(from, direction, all).await;
+            self.side.read_log(from, direction, all).await;
             for stream in STREAMS {
-                self.both.read_stream(stream, from, direction, all).await;
+                self.side.read_stream(stream, from, direction, all).await;
             }
         }
-        self.both.streams(None, None, 100).await;
+        self.side.streams(None, None, 100).await;
+        self.side.removed_events(None, 1_000).await;
+        for tag in TAGS {
+            let term = FilterTerm { tags: vec![tag.to_owned()], ..FilterTerm::default() };
+            self.side.walk(0, Direction::Forward, &Filter::new(vec![term]), all).await;
+        }
         let ids: Vec<Uuid> = (0..self.next_id).map(Uuid::from_u128).collect();
-        self.both.find_events(&ids).await;
+        self.side.find_events(&ids).await;
         for id in 1..=GENERATIONS {
             for collection in COLLECTIONS {
-                self.both.scan(GenerationId(id), collection, "", None, 100).await;
-                self.both.documents(GenerationId(id), collection, &KEYS.map(String::from)).await;
+                self.side.scan(GenerationId(id), collection, "", None, 100).await;
+                self.side.documents(GenerationId(id), collection, &KEYS.map(String::from)).await;
             }
         }
-        self.both.records(&COMPONENTS).await;
+        self.side.records(&COMPONENTS).await;
+    }
+}
+
+fn generation(id: u64) -> GenerationRecord {
+    GenerationRecord {
+        id: GenerationId(id),
+        plugin: "flights".into(),
+        revision: 1,
+        state: GenerationState::Building,
+        checkpoint: Position(0),
+        created_at: Timestamp(1),
     }
 }
 
 #[tokio::test]
 async fn a_page_of_large_documents_ends_where_the_memory_store_ends_it() {
-    let (_directory, path) = scratch();
-    let both = Both::at(&path).await;
+    let directory = tempfile::tempdir().expect("there is a place for temporary files");
+    let side = stores(&directory).await;
     let large = |n: u64| DocumentChange {
         collection: "c".into(),
         key: format!("{n:02}"),
@@ -268,8 +373,8 @@ async fn a_page_of_large_documents_ends_where_the_memory_store_ends_it() {
     let documents = (0..40).map(large).collect();
     let changes =
         vec![Change::CreateGeneration(generation(1)), Change::PutDocuments { generation: GenerationId(1), documents }];
-    both.commit(&[Unit::change(changes)], Timestamp(0)).await;
+    side.commit(&[Unit::change(changes)], Timestamp(0)).await;
     for after in [None, Some("07"), Some("15"), Some("23"), Some("24"), Some("39")] {
-        both.scan(GenerationId(1), "c", "", after, 1_000).await;
+        side.scan(GenerationId(1), "c", "", after, 1_000).await;
     }
 }

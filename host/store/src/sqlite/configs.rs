@@ -1,0 +1,28 @@
+//! Stream configurations.
+
+use sqlx::sqlite::SqliteConnection;
+use wasmill_core::record::StreamConfigRecord;
+
+use super::rows::Statement;
+
+pub(super) fn put(pattern: &str, exact: bool, config: Option<&str>) -> Statement {
+    const PUT: &str = "
+        insert into stream_config (exact, pattern, config) values (?, ?, ?)
+        on conflict (exact, pattern) do update set config = excluded.config;
+        update log_head set revision = revision + 1";
+    const REMOVE: &str = "
+        delete from stream_config where exact = ? and pattern = ?;
+        update log_head set revision = revision + 1";
+    let pattern = pattern.to_owned();
+    match config {
+        Some(config) => sqlx::query(PUT).bind(exact).bind(pattern).bind(config.to_owned()),
+        None => sqlx::query(REMOVE).bind(exact).bind(pattern),
+    }
+}
+
+pub(super) async fn all(connection: &mut SqliteConnection) -> sqlx::Result<Vec<StreamConfigRecord>> {
+    const ALL: &str = "select pattern, exact, config from stream_config order by exact, pattern";
+    let rows: Vec<(String, bool, String)> = sqlx::query_as(ALL).fetch_all(connection).await?;
+    let record = |(pattern, exact, config)| StreamConfigRecord { pattern, exact, config };
+    Ok(rows.into_iter().map(record).collect())
+}
