@@ -13,8 +13,10 @@ pub enum Code {
     InvalidEvent,
     InvalidName,
     WrongExpectedOffset,
+    AppendConditionFailed,
     EventIdConflict,
     StreamNotFound,
+    StreamDeleted,
     PluginNotFound,
     ProjectionNotFound,
     CollectionNotFound,
@@ -35,6 +37,7 @@ pub enum Code {
     Overloaded,
     Draining,
     StorageUnavailable,
+    OutcomeUnknown,
     StorageFailed,
     Internal,
 }
@@ -50,8 +53,10 @@ impl Code {
         Code::InvalidEvent,
         Code::InvalidName,
         Code::WrongExpectedOffset,
+        Code::AppendConditionFailed,
         Code::EventIdConflict,
         Code::StreamNotFound,
+        Code::StreamDeleted,
         Code::PluginNotFound,
         Code::ProjectionNotFound,
         Code::CollectionNotFound,
@@ -72,6 +77,7 @@ impl Code {
         Code::Overloaded,
         Code::Draining,
         Code::StorageUnavailable,
+        Code::OutcomeUnknown,
         Code::StorageFailed,
         Code::Internal,
     ];
@@ -87,8 +93,10 @@ impl Code {
             Code::InvalidEvent => "invalid_event",
             Code::InvalidName => "invalid_name",
             Code::WrongExpectedOffset => "wrong_expected_offset",
+            Code::AppendConditionFailed => "append_condition_failed",
             Code::EventIdConflict => "event_id_conflict",
             Code::StreamNotFound => "stream_not_found",
+            Code::StreamDeleted => "stream_deleted",
             Code::PluginNotFound => "plugin_not_found",
             Code::ProjectionNotFound => "projection_not_found",
             Code::CollectionNotFound => "collection_not_found",
@@ -109,6 +117,7 @@ impl Code {
             Code::Overloaded => "overloaded",
             Code::Draining => "draining",
             Code::StorageUnavailable => "storage_unavailable",
+            Code::OutcomeUnknown => "outcome_unknown",
             Code::StorageFailed => "storage_failed",
             Code::Internal => "internal",
         }
@@ -116,7 +125,14 @@ impl Code {
 
     /// Whether the same request may succeed later without being changed.
     pub fn retryable(self) -> bool {
-        matches!(self, Code::PositionNotReached | Code::Overloaded | Code::Draining | Code::StorageUnavailable)
+        matches!(
+            self,
+            Code::PositionNotReached
+                | Code::Overloaded
+                | Code::Draining
+                | Code::StorageUnavailable
+                | Code::OutcomeUnknown
+        )
     }
 }
 

@@ -273,6 +273,15 @@ impl Event {
         self.spans(field::TAGS).map(|span| self.text(span)).collect()
     }
 
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.spans(field::TAGS).any(|span| span.of(&self.raw) == tag.as_bytes())
+    }
+
+    /// What it takes in a run: its encoding, and the frame around it.
+    pub fn framed_len(&self) -> usize {
+        wire::framed_len(self.raw.len())
+    }
+
     /// In the publisher's order.
     pub fn headers(&self) -> Vec<(&str, &str)> {
         self.spans(field::HEADERS).map(|span| self.header(span)).collect()

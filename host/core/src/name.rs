@@ -63,7 +63,7 @@ impl fmt::Display for StreamName {
 }
 
 /// A glob in which `*` stands for any text, the empty one included, and nothing else is special.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
@@ -78,6 +78,16 @@ impl Pattern {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What every text that matches begins with.
+    pub fn prefix(&self) -> &str {
+        self.0.split('*').next().unwrap_or_default()
+    }
+
+    /// Whether it matches one text only: itself.
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
     }
 
     /// Linear in the text for each `*`: greedy parts never have to be taken back, since each part

@@ -6,7 +6,7 @@
 //! reader gets over gRPC is then a copy of the stored bytes.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use prost::encoding::{WireType, decode_varint, encode_key, encode_varint};
+use prost::encoding::{WireType, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// Field numbers of `wasmill.v1.Event`.
 pub mod field {
@@ -127,6 +127,11 @@ pub fn put_in_run(run: &mut BytesMut, head: &[u8], body: &[u8]) {
     encode_varint((head.len() + body.len()) as u64, run);
     run.put_slice(head);
     run.put_slice(body);
+}
+
+/// What a message of `length` bytes takes in a run.
+pub fn framed_len(length: usize) -> usize {
+    key_len(1) + encoded_len_varint(length as u64) + length
 }
 
 /// Splits the next message off a run; it shares the run's memory.

@@ -83,7 +83,7 @@ async fn a_filtered_page_says_how_far_it_looked() {
         publisher.append(append("s", if n % 10 == 3 { "wanted" } else { "other" }, 1)).await.unwrap();
     }
     let types = vec![Pattern::new("want*").unwrap()];
-    let filter = Filter::new(vec![FilterTerm { streams: Vec::new(), types }]);
+    let filter = Filter::new(vec![FilterTerm { types, ..FilterTerm::default() }]);
     let read = async |from, direction, events| {
         let limit = PageLimit { events, bytes: 1 << 20 };
         let page = reader.log_page(Position(from), direction, &filter, limit).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_filtered_page_says_how_far_it_looked() {
     assert_eq!(read(0, Direction::Forward, 2).await, (vec![3, 13], Some(23), false), "the third begins the next page");
     assert_eq!(read(94, Direction::Forward, 10).await, (vec![], Some(100), true), "nothing more, and all looked at");
     assert_eq!(read(20, Direction::Backward, 10).await, (vec![13, 3], None, true));
-    assert_eq!(read(99, Direction::Backward, 1).await, (vec![93], Some(83), false));
+    assert_eq!(read(99, Direction::Backward, 1).await, (vec![93], Some(92), false));
 }
 
 #[tokio::test]

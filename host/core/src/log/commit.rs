@@ -27,7 +27,8 @@ pub enum CommitError {
     Overloaded,
     #[error("the host is stopping")]
     Stopped,
-    /// After [`StoreError::Failed`] the outcome is unknown; repeating with the same event ids settles it.
+    /// After [`StoreError::Failed`] and [`StoreError::Unknown`] the outcome is not known; repeating with
+    /// the same event ids settles it.
     #[error("the store could not commit")]
     Store(#[source] Arc<StoreError>),
 }
@@ -47,6 +48,7 @@ impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         let code = match error {
             StoreError::Unavailable(_) => Code::StorageUnavailable,
+            StoreError::Unknown(_) => Code::OutcomeUnknown,
             StoreError::Full(_) | StoreError::Damaged { .. } | StoreError::Failed(_) => Code::StorageFailed,
         };
         Problem::new(code, error.to_string())
@@ -178,12 +180,16 @@ impl Writer {
         while let Some(candidate) = next {
             events += candidate.unit.event_count();
             bytes += candidate.unit.bytes();
-            let full = events > limits::GROUP_EVENTS_MAX || bytes > limits::GROUP_BYTES_MAX;
+            let alone = candidate.unit.stands_alone();
+            let full = alone || events > limits::GROUP_EVENTS_MAX || bytes > limits::GROUP_BYTES_MAX;
             if full && !waiting.is_empty() {
                 *left_over = Some(candidate);
                 return;
             }
             waiting.push(candidate);
+            if alone {
+                return;
+            }
             next = if waiting.len() < limits::GROUP_UNITS_MAX { self.queue.try_recv().ok() } else { None };
         }
     }
@@ -216,7 +222,7 @@ impl Writer {
                     let _ = answer.send(Err(CommitError::Store(Arc::clone(&error))));
                 }
                 match &*error {
-                    StoreError::Unavailable(_) | StoreError::Full(_) => Ok(()),
+                    StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::Unknown(_) => Ok(()),
                     StoreError::Failed(_) | StoreError::Damaged { .. } => Err(error),
                 }
             }

@@ -9,19 +9,23 @@ use tokio::sync::watch;
 
 use super::filter::Filter;
 use super::tail::Tail;
+use crate::clock::Timestamp;
 use crate::code::{Code, Problem};
 use crate::event::{Event, Offset, Position};
 use crate::limits::read as limits;
 use crate::name::StreamName;
+use crate::record::{StreamInfo, StreamState};
 use crate::store::{Direction, PageLimit, Store, StoreError};
 
-/// Events that one filtered page looks at before it returns with what it has, however little.
-const SCAN_EVENTS_MAX: usize = 16 * limits::PAGE_EVENTS_MAX;
+/// Times that one filtered page looks further before it returns with what it has, however little.
+const LOOKS_MAX: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("stream `{0}` does not exist: nothing was ever appended to it")]
     StreamNotFound(StreamName),
+    #[error("stream `{0}` was deleted")]
+    StreamDeleted(StreamName),
     #[error("the store could not be read")]
     Store(#[from] StoreError),
     /// The host is stopping; the reader goes on later from where it was.
@@ -33,6 +37,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::StreamNotFound(_) => Problem::new(Code::StreamNotFound, error.to_string()),
+            ReadError::StreamDeleted(_) => Problem::new(Code::StreamDeleted, error.to_string()),
             ReadError::Store(store) => Problem::from(&store),
             ReadError::Stopped => Problem::new(Code::Draining, error.to_string()),
         }
@@ -85,55 +90,66 @@ impl Reader {
         limit: PageLimit,
     ) -> Result<LogPage, ReadError> {
         let limit = bounded(limit);
-        let (mut page, mut looked_at) = (LogPage { next: Some(from), ..LogPage::default() }, 0);
+        let mut page = LogPage { next: Some(from), ..LogPage::default() };
         let mut room = limit;
-        while let Some(at) = page.next {
+        for _ in 0..LOOKS_MAX {
+            let Some(at) = page.next else { break };
             let tail = self.tail.next();
             if direction == Direction::Forward && at >= tail {
                 page.end = true;
                 break;
             }
-            let ask = if filter.matches_all() { room } else { PageLimit { events: limits::PAGE_EVENTS_MAX, ..limit } };
-            let events = self.raw_page(at, direction, tail, ask).await?;
-            let last = events.last().map(Event::position);
-            looked_at += events.len();
-            page.next = match (direction, last) {
-                (Direction::Forward, Some(last)) => Some(Position(last.0 + 1)),
-                // Everything up to the tail is a hole.
-                (Direction::Forward, None) => Some(tail),
-                (Direction::Backward, Some(last)) => last.0.checked_sub(1).map(Position),
-                (Direction::Backward, None) => None,
+            let (events, next) = self.look(at, direction, tail, filter, room).await?;
+            (page.next, page.end) = match direction {
+                Direction::Forward => (Some(next.unwrap_or(tail).min(tail)), next.is_none_or(|next| next >= tail)),
+                Direction::Backward => (next, next.is_none()),
             };
-            page.end = page.next.is_none() || (direction == Direction::Forward && page.next >= Some(tail));
-            if filter.matches_all() {
-                page.events = events;
-                break;
-            }
-            keep_matching(&mut page, events, filter, &mut room);
-            if room.events == 0 || room.bytes == 0 || looked_at >= SCAN_EVENTS_MAX {
+            room.events -= events.len();
+            room.bytes = room.bytes.saturating_sub(events.iter().map(|event| event.raw().len()).sum());
+            page.events.extend(events);
+            if filter.matches_all() || room.events == 0 || room.bytes == 0 {
                 break;
             }
         }
         Ok(page)
     }
 
-    /// Unfiltered, from the tail cache where it reaches.
-    async fn raw_page(
+    /// Matching events, from the tail cache where it reaches, and where to look on; `None` at the end.
+    async fn look(
         &self,
         from: Position,
         direction: Direction,
         tail: Position,
-        limit: PageLimit,
-    ) -> Result<Vec<Event>, ReadError> {
-        if direction == Direction::Forward
-            && let Some(events) = self.tail.read(from, limit)
-        {
-            return Ok(events);
+        filter: &Filter,
+        room: PageLimit,
+    ) -> Result<(Vec<Event>, Option<Position>), ReadError> {
+        if direction == Direction::Forward {
+            let all = PageLimit { events: limits::PAGE_EVENTS_MAX, bytes: limits::PAGE_BYTES_MAX };
+            if let Some(events) = self.tail.read(from, if filter.matches_all() { room } else { all }) {
+                return Ok(keep_matching(events, filter, room));
+            }
         }
-        let mut events = self.store.read_log(from, direction, limit).await?;
+        let mut read = self.store.read_log(from, direction, filter, room).await?;
         // The store may hold more than was announced: a commit that is being answered right now.
-        events.retain(|event| event.position() < tail);
-        Ok(events)
+        read.events.retain(|event| event.position() < tail);
+        Ok((read.events, read.next))
+    }
+
+    /// The position of the oldest event that was recorded at `time` or later, or the tail.
+    pub async fn position_at(&self, time: Timestamp) -> Result<Position, ReadError> {
+        let tail = self.tail.next();
+        Ok(self.store.position_at(time).await?.min(tail))
+    }
+
+    /// The same within a stream.
+    pub async fn offset_at(&self, stream: &StreamName, time: Timestamp) -> Result<Offset, ReadError> {
+        Ok(self.store.offset_at(stream, time).await?)
+    }
+
+    /// Facts of a stream that can be read.
+    pub async fn stream(&self, stream: &StreamName) -> Result<StreamInfo, ReadError> {
+        let info = self.store.stream(stream).await?.ok_or_else(|| ReadError::StreamNotFound(stream.clone()))?;
+        if info.state == StreamState::Live { Ok(info) } else { Err(ReadError::StreamDeleted(stream.clone())) }
     }
 
     /// A page of a stream from `from` (inclusive) on.
@@ -145,15 +161,15 @@ impl Reader {
         limit: PageLimit,
     ) -> Result<StreamPage, ReadError> {
         let tail = self.tail.next();
+        let info = self.stream(stream).await?;
+        let (oldest, next_offset) = (info.oldest(), info.next_offset);
+        let from = if direction == Direction::Forward { from.max(oldest) } else { from };
         let mut events = self.store.read_stream(stream, from, direction, bounded(limit)).await?;
-        events.retain(|event| event.position() < tail);
-        let info = self.store.stream(stream).await?.ok_or_else(|| ReadError::StreamNotFound(stream.clone()))?;
-        let (last, next_offset) = (events.last().map(Event::offset), info.next_offset);
+        events.retain(|event| event.position() < tail && event.offset() >= oldest);
+        let last = events.last().map(Event::offset);
         let next = match (direction, last) {
-            (Direction::Forward, Some(last)) => Some(Offset(last.0 + 1)),
-            (Direction::Forward, None) => Some(from.max(info.first_offset)),
-            (Direction::Backward, Some(last)) => last.0.checked_sub(1).map(Offset),
-            (Direction::Backward, None) => None,
+            (Direction::Forward, last) => Some(last.map_or(from, |last| Offset(last.0 + 1))),
+            (Direction::Backward, last) => last.filter(|last| *last > oldest).map(|last| Offset(last.0 - 1)),
         };
         let at_end = direction == Direction::Forward && (last.is_none() || next >= Some(next_offset));
         Ok(StreamPage { events, next, end: next.is_none() || at_end, next_offset })
@@ -177,24 +193,26 @@ fn bounded(limit: PageLimit) -> PageLimit {
     }
 }
 
-/// Moves the matching events into the page, and stops it where there is no more room.
-fn keep_matching(page: &mut LogPage, events: Vec<Event>, filter: &Filter, room: &mut PageLimit) {
-    for event in events {
-        if !filter.matches(&event) {
-            continue;
-        }
-        let bytes = event.raw().len();
-        if room.events == 0 || (bytes > room.bytes && !page.events.is_empty()) {
-            // This one begins the next page.
-            page.next = Some(event.position());
-            page.end = false;
-            *room = PageLimit { events: 0, bytes: 0 };
-            return;
-        }
-        room.events -= 1;
-        room.bytes = room.bytes.saturating_sub(bytes);
-        page.events.push(event);
+/// The first matching events that there is room for, and where the rest begins. One is always taken.
+fn keep_matching(mut events: Vec<Event>, filter: &Filter, room: PageLimit) -> (Vec<Event>, Option<Position>) {
+    let mut next = events.last().map(|last| Position(last.position().0 + 1));
+    if filter.matches_all() {
+        return (events, next);
     }
+    events.retain(|event| filter.matches(event));
+    let mut bytes = 0;
+    let fits = |event: &&Event| {
+        let first = bytes == 0;
+        bytes += event.raw().len();
+        first || bytes <= room.bytes
+    };
+    let count = events.iter().take(room.events).take_while(fits).count();
+    if let Some(left_over) = events.get(count) {
+        // This one begins the next page.
+        next = Some(left_over.position());
+        events.truncate(count);
+    }
+    (events, next)
 }
 
 /// A live reader of the log: every event from its start on, each once, in order.
@@ -261,7 +279,9 @@ impl StreamFollower {
 
     async fn catch_up(&mut self, limit: PageLimit) -> Result<Vec<Event>, ReadError> {
         let tail = self.reader.tail.next();
-        let mut events = self.reader.store.read_stream(&self.stream, self.next, Direction::Forward, limit).await?;
+        let hidden_below = self.reader.store.stream(&self.stream).await?.map_or(Offset(0), |info| info.oldest());
+        let from = self.next.max(hidden_below);
+        let mut events = self.reader.store.read_stream(&self.stream, from, Direction::Forward, limit).await?;
         events.retain(|event| event.position() < tail);
         if events.is_empty() {
             // All of the stream that lies before `tail` has been handed out.

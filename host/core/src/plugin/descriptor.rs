@@ -144,6 +144,7 @@ impl Descriptor {
             Ok(FilterTerm {
                 streams: patterns(&subscription.streams, &format!("subscribes[{i}].streams"))?,
                 types: patterns(&subscription.types, &format!("subscribes[{i}].types"))?,
+                ..FilterTerm::default()
             })
         };
         Ok(Filter::new(self.subscribes.iter().enumerate().map(term).collect::<Result<_, _>>()?))

@@ -15,11 +15,15 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::event::{Event, Offset, Position};
+use crate::log::filter::Filter;
 use crate::name::{Pattern, StreamName};
-use crate::record::{GenerationId, GenerationRecord, PluginRecord, RevisionRecord};
+use crate::record::{
+    GenerationId, GenerationRecord, PluginRecord, RemovedEvent, RevisionRecord, StreamConfigRecord, StreamInfo,
+};
 
 pub use unit::{
-    Appended, Change, Committed, DocumentChange, Expected, Rejection, StreamAppend, StreamCheck, Unit, WrongOffset,
+    AppendCondition, Appended, Change, Committed, DocumentChange, Expected, FailedCondition, Rejection, StreamAppend,
+    StreamCheck, Unit, WrongOffset,
 };
 
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -36,6 +40,10 @@ pub enum StoreError {
     /// What is stored contradicts itself.
     #[error("the store is damaged: {what}")]
     Damaged { what: String },
+    /// The connection was lost while a group was being committed: whether it was is found out before the
+    /// next one; repeating with the same event ids settles it for a publisher.
+    #[error("the connection to the store was lost in mid-commit")]
+    Unknown(#[source] Source),
     /// Nothing is known of what was written: the host must stop.
     #[error("the store failed")]
     Failed(#[source] Source),
@@ -48,6 +56,9 @@ pub struct Head {
     pub next_position: Position,
     /// Made when the log was; part of every resume token.
     pub log_id: Uuid,
+    /// Counts removals of events and changes of stream configurations: what a host remembers of either
+    /// is stale when it has moved.
+    pub revision: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,20 +74,14 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
-/// Facts of a stream, kept beside it so that they cost one look-up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamInfo {
-    pub name: StreamName,
-    /// Oldest offset that can still be read.
-    pub first_offset: Offset,
-    /// The offset that the next event gets: the number of events ever appended.
-    pub next_offset: Offset,
-    /// Encoded size of its events.
-    pub bytes: u64,
-    pub created_at: Timestamp,
-    pub last_recorded_at: Timestamp,
-    /// Position of its newest event.
-    pub last_position: Position,
+/// What a read of the log has found.
+#[derive(Clone, Debug, Default)]
+pub struct LogRead {
+    /// Matching events, in reading order.
+    pub events: Vec<Event>,
+    /// Where looking goes on: every event before it, in the direction of reading, was looked at.
+    /// `None` when nothing is left.
+    pub next: Option<Position>,
 }
 
 /// One document of a read model.
@@ -98,8 +103,15 @@ pub struct Documents {
 pub trait LogStore: Send + Sync {
     async fn head(&self) -> Result<Head, StoreError>;
 
-    /// Events in position order from `from` (inclusive) on, or downwards from it.
-    async fn read_log(&self, from: Position, direction: Direction, limit: PageLimit) -> Result<Vec<Event>, StoreError>;
+    /// Events that match, in position order from `from` (inclusive) on, or downwards from it. It looks
+    /// at a bounded number of events, so that a page may be empty and yet not the last.
+    async fn read_log(
+        &self,
+        from: Position,
+        direction: Direction,
+        filter: &Filter,
+        limit: PageLimit,
+    ) -> Result<LogRead, StoreError>;
 
     /// The same for one stream, by offset. An unknown stream has no events.
     async fn read_stream(
@@ -110,7 +122,13 @@ pub trait LogStore: Send + Sync {
         limit: PageLimit,
     ) -> Result<Vec<Event>, StoreError>;
 
-    /// Those of `ids` that the log knows, in any order.
+    /// Position of the oldest event that was recorded at `time` or later; the head when there is none.
+    async fn position_at(&self, time: Timestamp) -> Result<Position, StoreError>;
+
+    /// The same within a stream; the offset of its next event when there is none.
+    async fn offset_at(&self, stream: &StreamName, time: Timestamp) -> Result<Offset, StoreError>;
+
+    /// Those of `ids` that the log knows and still has, in any order.
     async fn find_events(&self, ids: &[Uuid]) -> Result<Vec<Event>, StoreError>;
 
     async fn stream(&self, name: &StreamName) -> Result<Option<StreamInfo>, StoreError>;
@@ -122,6 +140,12 @@ pub trait LogStore: Send + Sync {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<StreamInfo>, StoreError>;
+
+    /// What is remembered of removed events, by position, after `after`.
+    async fn removed_events(&self, after: Option<Position>, limit: usize) -> Result<Vec<RemovedEvent>, StoreError>;
+
+    /// Every stream configuration, in byte order of the patterns; those of single streams come last.
+    async fn stream_configs(&self) -> Result<Vec<StreamConfigRecord>, StoreError>;
 }
 
 #[async_trait]
@@ -153,6 +177,9 @@ pub trait DocumentStore: Send + Sync {
     ) -> Result<Documents, StoreError>;
 
     async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError>;
+
+    /// Names of the collections that have documents, in byte order.
+    async fn collections(&self, generation: GenerationId) -> Result<Vec<String>, StoreError>;
 }
 
 #[async_trait]
@@ -171,11 +198,37 @@ pub trait PluginStore: Send + Sync {
 
 #[async_trait]
 pub trait Store: LogStore + DocumentStore + PluginStore + 'static {
-    /// Commits the units that pass, in order, in one transaction; a unit that fails drops out alone.
+    /// Commits the units that pass, in order, in one transaction; a unit that fails drops out alone. A
+    /// unit that [stands alone](Unit::stands_alone) is the only one of its group.
     /// On return everything answered with `Ok` survives a power cut. On an error nothing of the
-    /// group was written, but for [`StoreError::Failed`], after which nothing is known.
+    /// group was written, but for [`StoreError::Failed`] and [`StoreError::Unknown`], after which that
+    /// is not known.
     async fn commit(&self, units: &[Unit], now: Timestamp) -> Result<Vec<Result<Committed, Rejection>>, StoreError>;
+
+    /// Resolves when another host may have moved the head; never for a store that has one host.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
+    /// Takes over what another store has, places unchanged; for a store that nobody else uses. A
+    /// copy begins with the events, in position order, and ends with [`Import::Head`].
+    async fn import(&self, part: Import) -> Result<(), StoreError>;
 
     /// Finishes what runs and closes; later calls fail.
     async fn close(&self);
+}
+
+/// A part of a copy between stores. Plugins, documents and configurations are copied as [`Unit`]s.
+#[derive(Clone, Debug)]
+pub enum Import {
+    /// The next events of the log, with holes where others were removed.
+    Events(Vec<Event>),
+    Removed(Vec<RemovedEvent>),
+    /// Facts of streams, which replace those that follow from the events.
+    Streams(Vec<StreamInfo>),
+    /// Makes the copy whole.
+    Head {
+        head: Head,
+        recorded_at: Timestamp,
+    },
 }

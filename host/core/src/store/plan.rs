@@ -8,11 +8,14 @@ use std::collections::{HashMap, HashSet};
 use bytes::BytesMut;
 use uuid::Uuid;
 
-use super::unit::{Appended, Change, Expected, IdConflict, Rejection, StreamAppend, Unit, WrongOffset};
+use super::unit::{
+    AppendCondition, Appended, Change, Expected, FailedCondition, IdConflict, Rejection, StreamAppend, Unit,
+    WrongOffset,
+};
 use crate::clock::Timestamp;
 use crate::event::{Chunk, Event, Offset, Position, decode_run};
 use crate::name::StreamName;
-use crate::record::GenerationId;
+use crate::record::{GenerationId, RemovedEvent, StreamState};
 
 /// What is committed, as far as the units of a group can see it.
 #[derive(Debug, Default)]
@@ -20,12 +23,69 @@ pub struct Snapshot {
     pub next_position: Position,
     /// `recorded_at` of the newest event: times never step back.
     pub recorded_at: Timestamp,
-    /// Next offset of each stream that is named and exists.
-    pub next_offsets: HashMap<StreamName, Offset>,
+    /// Each stream that is named and exists.
+    pub streams: HashMap<StreamName, StreamHead>,
     /// Stored events whose ids are among the units', and those that the group itself will store.
-    pub known: HashMap<Uuid, Event>,
+    pub known: HashMap<Uuid, Known>,
+    /// For each append condition of the units, the position of a stored event that matches, if one does.
+    pub matching: HashMap<AppendCondition, Option<Position>>,
+    /// What the units so far will append, if there are conditions that have to see it.
+    pub appended: Vec<Event>,
     /// Checkpoints of the generations that are named and exist.
     pub checkpoints: HashMap<GenerationId, Position>,
+}
+
+/// What the units have to know of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamHead {
+    pub next_offset: Offset,
+    pub state: StreamState,
+}
+
+/// An event that has an id already.
+#[derive(Clone, Debug)]
+pub enum Known {
+    Stored(Event),
+    /// Its content is gone.
+    Removed(RemovedEvent),
+}
+
+impl Known {
+    fn stream(&self) -> &str {
+        match self {
+            Known::Stored(event) => event.stream(),
+            Known::Removed(removed) => removed.stream.as_str(),
+        }
+    }
+
+    fn position(&self) -> Position {
+        match self {
+            Known::Stored(event) => event.position(),
+            Known::Removed(removed) => removed.position,
+        }
+    }
+
+    fn offset(&self) -> Offset {
+        match self {
+            Known::Stored(event) => event.offset(),
+            Known::Removed(removed) => removed.offset,
+        }
+    }
+
+    fn recorded_at(&self) -> Timestamp {
+        match self {
+            Known::Stored(event) => event.recorded_at(),
+            Known::Removed(removed) => removed.recorded_at,
+        }
+    }
+
+    /// As far as it can be told: the content of a removed event is taken to be the same.
+    fn is_same(&self, append: &StreamAppend, index: usize) -> bool {
+        match self {
+            Known::Stored(event) => append.events[index].view().is_ok_and(|new| new.same_content(event)),
+            Known::Removed(removed) => removed.stream == append.stream,
+        }
+    }
 }
 
 /// What a unit that passes will store.
@@ -39,7 +99,7 @@ impl Snapshot {
     /// Moves on as if the unit were committed, unless it is rejected.
     pub fn plan(&mut self, unit: &Unit, now: Timestamp) -> Result<UnitPlan, Rejection> {
         let repeated = self.repeated(unit)?;
-        self.check_offsets(unit, &repeated)?;
+        self.check(unit, &repeated)?;
         self.check_changes(unit)?;
         let recorded_at = now.max(self.recorded_at);
         let mut plan = UnitPlan::default();
@@ -66,12 +126,11 @@ impl Snapshot {
     }
 
     fn first_answer(&self, append: &StreamAppend, conflicts: &mut Vec<IdConflict>) -> Option<Appended> {
-        let stored = |index: usize| self.known.get(&append.events[index].id);
-        let first = (0..append.events.len()).find_map(stored)?;
+        let known = |index: usize| self.known.get(&append.events[index].id);
+        let first = (0..append.events.len()).find_map(known)?;
         let all_in_place = (0..append.events.len()).all(|index| {
-            stored(index).is_some_and(|event| {
-                let same = append.events[index].view().is_ok_and(|new| new.same_content(event));
-                same && event.position().0 == first.position().0 + index as u64
+            known(index).is_some_and(|event| {
+                event.is_same(append, index) && event.position().0 == first.position().0 + index as u64
             })
         });
         if all_in_place {
@@ -85,34 +144,67 @@ impl Snapshot {
             });
         }
         conflicts.extend((0..append.events.len()).filter_map(|index| {
-            let event = stored(index)?;
+            let event = known(index)?;
             let stored = Some((StreamName::from_stored(event.stream()), event.offset()));
-            Some(IdConflict { id: event.id(), index, stored })
+            Some(IdConflict { id: append.events[index].id, index, stored })
         }));
         None
     }
 
     /// All failing checks are reported together.
-    fn check_offsets(&self, unit: &Unit, repeated: &[Option<Appended>]) -> Result<(), Rejection> {
-        let fresh = unit.appends.iter().zip(repeated).filter(|(_, repeated)| repeated.is_none());
-        let fresh = fresh.map(|(append, _)| (&append.stream, append.expected));
-        let is_repeated = !repeated.is_empty() && repeated.iter().all(Option::is_some);
-        let checks = unit.checks.iter().filter(|_| !is_repeated).map(|check| (&check.stream, check.expected));
-        let wrong: Vec<WrongOffset> = fresh
-            .chain(checks)
-            .filter_map(|(stream, expected)| {
-                let next = self.next_offsets.get(stream);
-                let actual = next.and_then(|next| next.0.checked_sub(1)).map(Offset);
-                let holds = match expected {
-                    Expected::Any => true,
-                    Expected::NoStream => next.is_none(),
-                    Expected::Exists => next.is_some(),
-                    Expected::Exactly(offset) => actual == Some(offset),
-                };
-                (!holds).then(|| WrongOffset { stream: stream.clone(), expected, actual })
-            })
+    fn check(&self, unit: &Unit, repeated: &[Option<Appended>]) -> Result<(), Rejection> {
+        if !repeated.is_empty() && repeated.iter().all(Option::is_some) {
+            return Ok(());
+        }
+        let fresh = || unit.appends.iter().zip(repeated).filter(|(_, first)| first.is_none()).map(|(append, _)| append);
+        let state = |stream| self.streams.get(stream).map_or(StreamState::Live, |head| head.state);
+        if let Some(append) = fresh().find(|append| state(&append.stream) == StreamState::Tombstoned) {
+            return Err(Rejection::StreamTombstoned { stream: append.stream.clone() });
+        }
+        let written = fresh().map(|append| (&append.stream, append.expected));
+        let checked = unit.checks.iter().map(|check| (&check.stream, check.expected));
+        let offsets: Vec<WrongOffset> =
+            written.chain(checked).filter_map(|(stream, expected)| self.wrong_offset(stream, expected)).collect();
+        let conditions = unit.conditions.iter().enumerate();
+        let conditions: Vec<FailedCondition> = conditions
+            .filter_map(|(index, condition)| Some(FailedCondition { index, position: self.matching(condition)? }))
             .collect();
-        if wrong.is_empty() { Ok(()) } else { Err(Rejection::WrongOffsets(wrong)) }
+        if offsets.is_empty() && conditions.is_empty() {
+            return Ok(());
+        }
+        Err(Rejection::ChecksFailed { offsets, conditions })
+    }
+
+    fn wrong_offset(&self, stream: &StreamName, expected: Expected) -> Option<WrongOffset> {
+        let next = self.streams.get(stream).map(|head| head.next_offset);
+        let actual = next.and_then(|next| next.0.checked_sub(1)).map(Offset);
+        let holds = match expected {
+            Expected::Any => true,
+            Expected::NoStream => next.is_none(),
+            Expected::Exists => next.is_some(),
+            Expected::Exactly(offset) => actual == Some(offset),
+        };
+        (!holds).then(|| WrongOffset { stream: stream.clone(), expected, actual })
+    }
+
+    /// Position of an event that breaks the condition.
+    fn matching(&self, condition: &AppendCondition) -> Option<Position> {
+        let stored = self.matching.get(condition).copied().flatten();
+        let after = |event: &&Event| condition.after.is_none_or(|after| event.position() > after);
+        stored.or_else(|| {
+            let mut appended = self.appended.iter().filter(after);
+            appended.find(|event| condition.query.matches(event)).map(Event::position)
+        })
+    }
+
+    fn check_stream(&self, stream: &StreamName) -> Result<(), Rejection> {
+        match self.streams.get(stream) {
+            None => Err(Rejection::NoStream { stream: stream.clone() }),
+            Some(head) if head.state == StreamState::Tombstoned => {
+                Err(Rejection::StreamTombstoned { stream: stream.clone() })
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     fn check_changes(&self, unit: &Unit) -> Result<(), Rejection> {
@@ -122,9 +214,16 @@ impl Snapshot {
                 Change::PutDocuments { generation, .. }
                 | Change::Advance { generation, .. }
                 | Change::SetGenerationState { generation, .. } => *generation,
+                Change::SetStream { stream, .. } => {
+                    self.check_stream(stream)?;
+                    continue;
+                }
                 Change::Deploy { .. }
                 | Change::CreateGeneration(_)
                 | Change::DropDocuments { .. }
+                | Change::PutStreamConfig { .. }
+                | Change::RemoveEvents { .. }
+                | Change::ForgetRemoved { .. }
                 | Change::RemovePlugin { .. } => continue,
                 Change::DropGeneration { generation } => {
                     dropped.insert(*generation);
@@ -151,8 +250,8 @@ impl Snapshot {
     }
 
     fn place(&mut self, append: &StreamAppend, recorded_at: Timestamp, plan: &mut UnitPlan) -> Appended {
-        let next_offset = self.next_offsets.entry(append.stream.clone()).or_default();
-        let (first_position, first_offset) = (self.next_position, *next_offset);
+        let head = self.streams.entry(append.stream.clone()).or_default();
+        let (first_position, first_offset) = (self.next_position, head.next_offset);
         let bytes: usize = append.events.iter().map(|event| event.body.len() + 40).sum();
         let mut run = BytesMut::with_capacity(bytes);
         for (event, n) in append.events.iter().zip(0..) {
@@ -161,9 +260,12 @@ impl Snapshot {
         let run = run.freeze();
         let mut events = Vec::with_capacity(append.events.len());
         decode_run(run.clone(), &mut events).expect("what `place` wrote can be read");
-        self.known.extend(events.iter().map(|event| (event.id(), event.clone())));
+        self.known.extend(events.iter().map(|event| (event.id(), Known::Stored(event.clone()))));
+        if !self.matching.is_empty() {
+            self.appended.extend(events.iter().cloned());
+        }
         let count = append.events.len() as u32;
-        next_offset.0 += u64::from(count);
+        *head = StreamHead { next_offset: Offset(first_offset.0 + u64::from(count)), state: StreamState::Live };
         self.next_position.0 += u64::from(count);
         self.recorded_at = recorded_at;
         plan.chunks.push(Chunk {
@@ -194,6 +296,10 @@ impl Snapshot {
                 | Change::Deploy { .. }
                 | Change::SetGenerationState { .. }
                 | Change::DropDocuments { .. }
+                | Change::PutStreamConfig { .. }
+                | Change::SetStream { .. }
+                | Change::RemoveEvents { .. }
+                | Change::ForgetRemoved { .. }
                 | Change::RemovePlugin { .. } => {}
             }
         }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::code::{Code, Detail, Problem};
 use crate::event::{Chunk, Offset, Position, PreparedEvent};
+use crate::log::filter::Filter;
 use crate::name::StreamName;
-use crate::record::{GenerationId, GenerationRecord, GenerationState, RevisionRecord};
+use crate::record::{GenerationId, GenerationRecord, GenerationState, RevisionRecord, StreamState};
 
 /// Appends and row changes that are committed together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Unit {
     pub appends: Vec<StreamAppend>,
     /// What must hold of streams that are not written. Not looked at when every append is repeated.
     pub checks: Vec<StreamCheck>,
+    /// What must hold of the whole log. Not looked at when every append is repeated.
+    pub conditions: Vec<AppendCondition>,
     pub changes: Vec<Change>,
 }
 
@@ -33,9 +36,21 @@ impl Unit {
         self.appends.iter().map(|append| append.events.len()).sum()
     }
 
-    /// Every stream that it names, be it written or checked.
+    /// Every stream that it names, be it written, checked or changed.
     pub fn streams(&self) -> impl Iterator<Item = &StreamName> {
-        self.appends.iter().map(|append| &append.stream).chain(self.checks.iter().map(|check| &check.stream))
+        let changed = self.changes.iter().filter_map(|change| match change {
+            Change::SetStream { stream, .. } => Some(stream),
+            _ => None,
+        });
+        let written = self.appends.iter().map(|append| &append.stream);
+        written.chain(self.checks.iter().map(|check| &check.stream)).chain(changed)
+    }
+
+    /// Whether it changes what the units beside it rely on, and so is committed by itself.
+    pub fn stands_alone(&self) -> bool {
+        self.changes.iter().any(|change| {
+            matches!(change, Change::SetStream { .. } | Change::RemoveEvents { .. } | Change::ForgetRemoved { .. })
+        })
     }
 
     /// Roughly what it occupies in memory and in the transaction.
@@ -59,6 +74,15 @@ pub struct StreamAppend {
 pub struct StreamCheck {
     pub stream: StreamName,
     pub expected: Expected,
+}
+
+/// Fails if an event matches `query` at a position after `after`, or anywhere: a dynamic consistency
+/// boundary, see <https://dcb.events/specification>.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AppendCondition {
+    pub query: Filter,
+    /// The last position that the publisher knew of when it decided.
+    pub after: Option<Position>,
 }
 
 /// What a publisher believes of a stream.
@@ -109,6 +133,28 @@ pub enum Change {
     RemovePlugin {
         name: String,
     },
+    /// Replaces a stream configuration, or removes it.
+    PutStreamConfig {
+        pattern: String,
+        exact: bool,
+        config: Option<String>,
+    },
+    /// Hides the stream's events below `truncate_before`, which never steps back, and may delete it.
+    SetStream {
+        stream: StreamName,
+        truncate_before: Offset,
+        state: StreamState,
+    },
+    /// Removes up to `limit` of the stream's hidden events, the oldest first.
+    RemoveEvents {
+        stream: StreamName,
+        limit: usize,
+    },
+    /// Forgets up to `limit` events that were removed before `before`: their ids are then new again.
+    ForgetRemoved {
+        before: Timestamp,
+        limit: usize,
+    },
 }
 
 impl Change {
@@ -119,8 +165,12 @@ impl Change {
                 documents.iter().map(|d| ROW + d.key.len() + d.value.as_ref().map_or(0, Bytes::len)).sum()
             }
             Change::Deploy { component, .. } => component.len(),
-            Change::DropDocuments { limit, .. } => ROW * limit,
-            Change::Advance { .. }
+            Change::DropDocuments { limit, .. }
+            | Change::RemoveEvents { limit, .. }
+            | Change::ForgetRemoved { limit, .. } => ROW * limit,
+            Change::PutStreamConfig { config, .. } => ROW + config.as_ref().map_or(0, String::len),
+            Change::SetStream { .. }
+            | Change::Advance { .. }
             | Change::CreateGeneration(_)
             | Change::SetGenerationState { .. }
             | Change::DropGeneration { .. }
@@ -144,7 +194,7 @@ pub struct Committed {
     pub appends: Vec<Appended>,
     /// What was newly stored, in position order: for the tail cache.
     pub chunks: Vec<Chunk>,
-    /// Rows that a bounded removal touched; fewer than its limit means that it is done.
+    /// Events or documents that bounded removals took away; fewer than the limit means that it is done.
     pub removed: u64,
 }
 
@@ -173,14 +223,28 @@ impl Appended {
 /// Why a unit was turned away. Nothing of it was stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    #[error("an expected offset is wrong")]
-    WrongOffsets(Vec<WrongOffset>),
+    /// Every check that does not hold.
+    #[error("a check does not hold")]
+    ChecksFailed { offsets: Vec<WrongOffset>, conditions: Vec<FailedCondition> },
     #[error("an event id is already used for something else")]
     IdConflicts(Vec<IdConflict>),
     #[error("the checkpoint of generation {generation} is {actual}, not {expected}")]
     Fenced { generation: GenerationId, expected: Position, actual: Position },
     #[error("generation {generation} does not exist")]
     NoGeneration { generation: GenerationId },
+    #[error("stream `{stream}` does not exist")]
+    NoStream { stream: StreamName },
+    #[error("stream `{stream}` was deleted for good")]
+    StreamTombstoned { stream: StreamName },
+}
+
+/// An append condition that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedCondition {
+    /// Index among the unit's conditions.
+    pub index: usize,
+    /// Of an event that matches.
+    pub position: Position,
 }
 
 /// One expected offset that did not hold.
@@ -216,23 +280,7 @@ impl Expected {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::WrongOffsets(wrong) => {
-                let sentence = |w: &WrongOffset| {
-                    let (expected, actual) = (w.expected.describe(), describe_actual(w.actual));
-                    format!("stream `{}` was expected at {expected} but is at {actual}", w.stream)
-                };
-                let message = wrong.iter().map(sentence).collect::<Vec<_>>().join("; ");
-                wrong.iter().fold(Problem::new(Code::WrongExpectedOffset, message), |problem, w| {
-                    problem.with_detail(Detail {
-                        at: w.stream.to_string(),
-                        message: sentence(w),
-                        facts: vec![
-                            ("expected_offset", w.expected.describe()),
-                            ("actual_offset", describe_actual(w.actual)),
-                        ],
-                    })
-                })
-            }
+            Rejection::ChecksFailed { offsets, conditions } => checks_failed(&offsets, &conditions),
             Rejection::IdConflicts(conflicts) => {
                 let message = "event ids are used once; these are taken by events of other content or place";
                 conflicts.iter().fold(Problem::new(Code::EventIdConflict, message), |problem, c| {
@@ -246,8 +294,31 @@ impl From<Rejection> for Problem {
             Rejection::Fenced { .. } | Rejection::NoGeneration { .. } => {
                 Problem::new(Code::PluginConflict, rejection.to_string())
             }
+            Rejection::NoStream { .. } => Problem::new(Code::StreamNotFound, rejection.to_string()),
+            Rejection::StreamTombstoned { .. } => Problem::new(Code::StreamDeleted, rejection.to_string()),
         }
     }
+}
+
+/// One detail for each check, so that a publisher sees at once all that has changed.
+fn checks_failed(offsets: &[WrongOffset], conditions: &[FailedCondition]) -> Problem {
+    let offsets = offsets.iter().map(|wrong| {
+        let (expected, actual) = (wrong.expected.describe(), describe_actual(wrong.actual));
+        Detail {
+            at: wrong.stream.to_string(),
+            message: format!("stream `{}` was expected at {expected} but is at {actual}", wrong.stream),
+            facts: vec![("expected_offset", expected), ("actual_offset", actual)],
+        }
+    });
+    let conditions = conditions.iter().map(|failed| Detail {
+        at: format!("conditions[{}]", failed.index),
+        message: format!("the event at position {} matches its query", failed.position),
+        facts: vec![("position", failed.position.to_string())],
+    });
+    let code = if offsets.len() > 0 { Code::WrongExpectedOffset } else { Code::AppendConditionFailed };
+    let details: Vec<Detail> = offsets.chain(conditions).collect();
+    let message = details.iter().map(|detail| detail.message.as_str()).collect::<Vec<_>>().join("; ");
+    Problem { code, message, details }
 }
 
 fn describe_actual(actual: Option<Offset>) -> String {

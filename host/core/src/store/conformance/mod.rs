@@ -2,6 +2,10 @@
 //!
 //! Each check gets a fresh, empty store and panics with a claim that names what was broken.
 
+mod conditions;
+mod filters;
+mod removal;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +17,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::event::{Event, NewEvent, Offset, Position, PreparedEvent};
+use crate::log::filter::Filter;
 use crate::name::{Pattern, StreamName};
 use crate::plugin::descriptor::Kind;
 use crate::record::{GenerationId, GenerationRecord, GenerationState, RevisionRecord};
@@ -35,6 +40,17 @@ pub async fn run<S: Store>(fresh: impl AsyncFn() -> S) {
     documents_and_checkpoint_commit_together(&fresh().await).await;
     documents_are_scanned_in_byte_order(&fresh().await).await;
     plugins_and_generations_are_kept(&fresh().await).await;
+    filters::filtered_reads_find_what_matches_both_ways(&fresh().await).await;
+    filters::times_lead_to_places(&fresh().await).await;
+    conditions::a_query_matches_types_and_tags(&fresh().await).await;
+    conditions::only_later_events_break_a_condition(&fresh().await).await;
+    conditions::of_parallel_conditional_appends_one_wins(&fresh().await).await;
+    conditions::an_append_does_not_break_its_own_condition(&fresh().await).await;
+    removal::removal_leaves_holes_that_are_never_refilled(&fresh().await).await;
+    removal::an_emptied_stream_goes_on_where_it_was(&fresh().await).await;
+    removal::a_tombstoned_stream_takes_nothing(&fresh().await).await;
+    removal::ids_of_removed_events_are_remembered_for_a_while(&fresh().await).await;
+    removal::stream_configurations_are_kept(&fresh().await).await;
 }
 
 /// `count` events with ids derived from `seed`.
@@ -62,7 +78,8 @@ async fn commit_one(store: &impl Store, unit: Unit) -> Committed {
 }
 
 async fn log(store: &impl Store) -> Vec<Event> {
-    store.read_log(Position(0), Direction::Forward, PAGE).await.expect("the log is read")
+    let read = store.read_log(Position(0), Direction::Forward, &Filter::default(), PAGE).await;
+    read.expect("the log is read").events
 }
 
 async fn positions_and_offsets_have_no_gaps(store: &impl Store) {
@@ -116,7 +133,9 @@ async fn a_unit_that_fails_drops_out_alone(store: &impl Store) {
     ];
     let outcomes = commit(store, &units).await;
     assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "neighbours of a failing unit pass");
-    let Err(Rejection::WrongOffsets(wrong)) = &outcomes[1] else { panic!("a failing check rejects its unit") };
+    let Err(Rejection::ChecksFailed { offsets: wrong, .. }) = &outcomes[1] else {
+        panic!("a failing check rejects its unit")
+    };
     assert_eq!((wrong[0].stream.as_str(), wrong[0].actual), ("c", None), "the failing check is named");
     let streams: Vec<_> = log(store).await.iter().map(|e| e.stream().to_owned()).collect();
     assert_eq!(streams, ["a", "a", "d"], "nothing of a failing unit is stored, and it leaves no hole");
@@ -136,10 +155,12 @@ async fn expected_offsets_are_checked_in_queue_order(store: &impl Store) {
     .await;
     let passed: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
     assert_eq!(passed, [true, false, true, false, true], "each unit sees those before it");
-    let Err(Rejection::WrongOffsets(wrong)) = &outcomes[3] else { panic!("a wrong offset is named") };
+    let Err(Rejection::ChecksFailed { offsets: wrong, .. }) = &outcomes[3] else { panic!("a wrong offset is named") };
     assert_eq!((wrong[0].expected, wrong[0].actual), (Expected::Exactly(Offset(1)), Some(Offset(2))));
     let outcome = commit(store, &[append("s", Expected::Exactly(Offset(9)), events("s", 6, 1))]).await;
-    let Err(Rejection::WrongOffsets(wrong)) = &outcome[0] else { panic!("offsets are checked against the store") };
+    let Err(Rejection::ChecksFailed { offsets: wrong, .. }) = &outcome[0] else {
+        panic!("offsets are checked against the store")
+    };
     assert_eq!(wrong[0].actual, Some(Offset(3)), "the actual offset is told");
 }
 
@@ -152,7 +173,9 @@ async fn streams_that_are_not_written_are_checked_too(store: &impl Store) {
     let first = unit(2, holds.clone());
     commit_one(store, first.clone()).await;
     let outcome = commit(store, &[unit(3, fails)]).await.remove(0);
-    let Err(Rejection::WrongOffsets(wrong)) = outcome else { panic!("a failing check rejects the unit") };
+    let Err(Rejection::ChecksFailed { offsets: wrong, .. }) = outcome else {
+        panic!("a failing check rejects the unit")
+    };
     let named: Vec<_> = wrong.iter().map(|w| (w.stream.as_str(), w.actual)).collect();
     assert_eq!(named, [("account", Some(Offset(1))), ("closed", None)], "all failing checks are told together");
     assert!(store.stream(&StreamName::from_stored("closed")).await.expect("read").is_none(), "a check makes no stream");
@@ -220,7 +243,8 @@ async fn pages_go_both_ways_and_respect_their_limits(store: &impl Store) {
             let up: Vec<u64> = (from..total).take(events).collect();
             let down: Vec<u64> = (0..=from.min(total - 1)).rev().take(take as usize).collect();
             let read = async |direction| {
-                let log = store.read_log(Position(from), direction, limit).await.expect("the log is read");
+                let log = store.read_log(Position(from), direction, &Filter::default(), limit).await;
+                let log = log.expect("the log is read").events;
                 let of_stream =
                     store.read_stream(&stream, Offset(from), direction, limit).await.expect("a stream is read");
                 assert_eq!(
@@ -235,8 +259,12 @@ async fn pages_go_both_ways_and_respect_their_limits(store: &impl Store) {
         }
     }
     let tiny = PageLimit { events: 100, bytes: 1 };
-    let page = store.read_log(Position(3), Direction::Forward, tiny).await.expect("the log is read");
-    assert_eq!(page.len(), 1, "a page holds one event at least, and no more than its bytes");
+    let page = store.read_log(Position(3), Direction::Forward, &Filter::default(), tiny).await;
+    assert_eq!(
+        page.expect("the log is read").events.len(),
+        1,
+        "a page holds one event at least, and no more than its bytes"
+    );
     let unknown = store.read_stream(&StreamName::from_stored("none"), Offset(0), Direction::Forward, PAGE).await;
     assert!(unknown.expect("an unknown stream is read").is_empty(), "an unknown stream has no events");
 }
