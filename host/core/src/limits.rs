@@ -17,6 +17,12 @@ pub mod publish {
     /// One append, encoded: it must fit in one transaction beside others.
     pub const APPEND_BYTES_MAX: usize = 4 * MIB;
     pub const APPEND_EVENTS_MAX: usize = 1_000;
+    /// Streams that one transaction appends to; each is a row that it holds.
+    pub const TRANSACTION_STREAMS_MAX: usize = 100;
+    /// Streams that a transaction checks without writing to them.
+    pub const CHECKS_MAX: usize = 100;
+    /// Each is a query that runs inside the transaction.
+    pub const CONDITIONS_MAX: usize = 16;
     pub const TAGS_MAX: usize = 32;
     pub const TAG_BYTES_MAX: usize = 128;
     /// Names and values of all headers of one event together.
@@ -59,7 +65,7 @@ pub mod read {
     /// Newest committed events that are kept in memory, so that live readers share one copy.
     pub const TAIL_CACHE_BYTES_MAX: usize = 64 * MIB;
     pub const TAIL_CACHE_EVENTS_MAX: usize = 65_536;
-    /// Entries of a filter: stream patterns and types together.
+    /// Entries of a filter, or of the query of an append condition: all its lists together.
     pub const FILTER_TERMS_MAX: usize = 128;
     pub const LIST_STREAMS_MAX: usize = 1_000;
     pub const LIST_DOCUMENTS_MAX: usize = 1_000;

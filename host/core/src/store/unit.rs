@@ -260,10 +260,23 @@ pub struct WrongOffset {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdConflict {
     pub id: Uuid,
+    /// Index of its append in the unit; `None` when there is only one.
+    pub append: Option<usize>,
     /// Index in its append.
     pub index: usize,
-    /// Where the id stands already; `None` when it stands twice in this very append.
+    /// Where the id stands already; `None` when it stands twice in this very unit.
     pub stored: Option<(StreamName, Offset)>,
+}
+
+impl IdConflict {
+    fn add_to(problem: Problem, conflict: &Self) -> Problem {
+        let stored = match &conflict.stored {
+            Some((stream, offset)) => format!("{} is stored at {stream}/{offset}", conflict.id),
+            None => format!("{} stands twice in this append", conflict.id),
+        };
+        let append = conflict.append.map_or_else(String::new, |append| format!("appends[{append}]."));
+        problem.with(format!("{append}events[{}].id", conflict.index), stored)
+    }
 }
 
 impl Expected {
@@ -283,13 +296,7 @@ impl From<Rejection> for Problem {
             Rejection::ChecksFailed { offsets, conditions } => checks_failed(&offsets, &conditions),
             Rejection::IdConflicts(conflicts) => {
                 let message = "event ids are used once; these are taken by events of other content or place";
-                conflicts.iter().fold(Problem::new(Code::EventIdConflict, message), |problem, c| {
-                    let stored = match &c.stored {
-                        Some((stream, offset)) => format!("{} is stored at {stream}/{offset}", c.id),
-                        None => format!("{} stands twice in this append", c.id),
-                    };
-                    problem.with(format!("events[{}].id", c.index), stored)
-                })
+                conflicts.iter().fold(Problem::new(Code::EventIdConflict, message), IdConflict::add_to)
             }
             Rejection::Fenced { .. } | Rejection::NoGeneration { .. } => {
                 Problem::new(Code::PluginConflict, rejection.to_string())

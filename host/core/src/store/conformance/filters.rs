@@ -17,7 +17,7 @@ fn event(n: u128, stream: &StreamName) -> PreparedEvent {
     let event = NewEvent {
         id: Uuid::from_u128(n + 1),
         event_type: ["placed", "paid", "order.closed"][n as usize % 3].into(),
-        key: (n % 4 == 0).then(|| format!("key-{}", n % 3)),
+        key: n.is_multiple_of(4).then(|| format!("key-{}", n % 3)),
         data: Bytes::from(vec![b'0'; 1 + n as usize % 40]),
         tags: (0..n % 5).map(|tag| format!("tag:{}", tag * (n % 2 + 1))).collect(),
         origin: Origin { correlation_id: (n % 6 < 4).then(|| format!("c-{}", n % 11)), ..Origin::default() },

@@ -1,0 +1,7 @@
+//! The log over the memory store, with a clock that is the tests' own.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, though not in a `#[test]`")]
+
+mod following;
+mod support;
+mod transactions;
