@@ -125,7 +125,10 @@ impl Reader {
     ) -> Result<(Vec<Event>, Option<Position>), ReadError> {
         if direction == Direction::Forward {
             let all = PageLimit { events: limits::PAGE_EVENTS_MAX, bytes: limits::PAGE_BYTES_MAX };
-            if let Some(events) = self.tail.read(from, if filter.matches_all() { room } else { all }) {
+            if let Some(mut events) = self.tail.read(from, if filter.matches_all() { room } else { all }) {
+                // The cache is filled just before the tail moves.
+                let announced = events.partition_point(|event| event.position() < tail);
+                events.truncate(announced);
                 return Ok(keep_matching(events, filter, room));
             }
         }
