@@ -17,6 +17,8 @@ use crate::plugin::registry::Plugins;
 use crate::projection::query::Projections;
 use crate::projection::runner::RunnerContext;
 use crate::store::{Store, StoreError};
+use crate::stream::config::StreamConfig;
+use crate::stream::configs::StreamConfigs;
 use crate::tasks::{Tasks, chain};
 
 /// What a host is made of.
@@ -25,11 +27,21 @@ pub struct HostParts {
     pub engine: Arc<dyn GuestEngine>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    pub options: HostOptions,
+}
+
+/// What may be chosen of a host.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// What holds for every stream of which no stream configuration says anything else; to be
+    /// [checked](StreamConfig::check) before.
+    pub stream_defaults: StreamConfig,
 }
 
 pub struct Host {
     pub publisher: Publisher,
     pub reader: Reader,
+    pub stream_configs: StreamConfigs,
     pub plugins: Plugins,
     pub projections: Projections,
     pub store: Arc<dyn Store>,
@@ -55,7 +67,7 @@ pub enum StartError {
 impl Host {
     /// Starts the writer and everything that was deployed.
     pub async fn start(parts: HostParts) -> Result<Arc<Self>, StartError> {
-        let HostParts { store, engine, clock, metrics } = parts;
+        let HostParts { store, engine, clock, metrics, options } = parts;
         let head = store.head().await?;
         check_checkpoints(&*store, head.next_position).await?;
         let tail = Arc::new(Tail::new(head.next_position));
@@ -73,11 +85,15 @@ impl Host {
         };
         let plugins = Plugins::new(context, engine, tasks.clone());
         plugins.resume().await?;
-        let publisher = Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+        let stream_configs = StreamConfigs::new(Arc::clone(&store), committer.clone(), options.stream_defaults);
+        stream_configs.reload().await?;
+        let publisher =
+            Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock), stream_configs.clone());
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {
             publisher,
             reader,
+            stream_configs,
             plugins,
             projections,
             store,

@@ -72,6 +72,28 @@ pub mod read {
     pub const LIST_BYTES_MAX: usize = 4 * MIB;
 }
 
+/// Bounds of streams' configurations and life cycles.
+pub mod stream {
+    use super::KIB;
+
+    /// A configuration has some twenty short fields.
+    pub const CONFIG_BYTES_MAX: usize = 16 * KIB;
+    /// Patterns with a configuration: each is tried for every stream that comes up.
+    pub const PATTERNS_MAX: usize = 1_000;
+    /// Configurations, of patterns and of single streams: they are all kept in memory.
+    pub const CONFIGS_MAX: usize = 10_000;
+    /// Streams of which it is remembered what their configurations come to.
+    pub const EFFECTIVE_CACHED_MAX: usize = 10_000;
+    /// A hundred years.
+    pub const SECONDS_MAX: u64 = 3_153_600_000;
+    /// What a JSON number holds exactly.
+    pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+    pub const DELIVERIES_MAX: u64 = 1_000;
+    /// A page of a read.
+    pub const BATCH_EVENTS_MAX: u64 = super::read::PAGE_EVENTS_MAX as u64;
+    pub const BATCH_DELAY_MS_MAX: u64 = 60_000;
+}
+
 /// Bounds of plugins.
 pub mod plugin {
     use super::{KIB, MIB};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, though not in a `#[test]`")]
 
+mod configs;
 mod following;
 mod support;
 mod transactions;

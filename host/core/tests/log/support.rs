@@ -8,10 +8,11 @@ use uuid::Uuid;
 use wasmill_core::clock::{ManualClock, Timestamp};
 use wasmill_core::event::{Event, NewEvent, Position};
 use wasmill_core::guest::{ComponentError, GuestEngine, GuestModule};
-use wasmill_core::host::{Host, HostParts};
+use wasmill_core::host::{Host, HostOptions, HostParts};
 use wasmill_core::log::filter::Filter;
 use wasmill_core::log::publish::Append;
 use wasmill_core::metrics::Metrics;
+use wasmill_core::name::StreamName;
 use wasmill_core::store::memory::MemoryStore;
 use wasmill_core::store::{Direction, PageLimit, Store};
 
@@ -42,7 +43,7 @@ pub(crate) async fn host() -> TestHost {
 pub(crate) async fn host_over(store: Arc<dyn Store>) -> TestHost {
     let clock = ManualClock::at(Timestamp(1_000 * DAY_US));
     let (engine, metrics) = (Arc::new(NoEngine), Arc::new(Metrics::new().unwrap()));
-    let parts = HostParts { store, engine, clock: Arc::new(clock), metrics };
+    let parts = HostParts { store, engine, clock: Arc::new(clock), metrics, options: HostOptions::default() };
     TestHost { host: Host::start(parts).await.unwrap() }
 }
 
@@ -71,4 +72,25 @@ pub(crate) fn event(id: u128) -> NewEvent {
 pub(crate) fn append(stream: &str, count: usize) -> Append {
     let events = (0..count).map(|_| event(Uuid::now_v7().as_u128())).collect();
     Append { stream: stream.into(), events, ..Append::default() }
+}
+
+pub(crate) fn name(stream: &str) -> StreamName {
+    StreamName::new(stream).unwrap()
+}
+
+/// Numbers that a seed repeats: SplitMix64.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % end as u64) as usize
+    }
 }

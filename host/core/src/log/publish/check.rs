@@ -37,6 +37,7 @@ pub(super) struct Broken {
     too_large: Vec<Detail>,
     /// Limit of the first event that is too large.
     too_large_for: usize,
+    too_many: Vec<Detail>,
     uncounted: usize,
 }
 
@@ -62,6 +63,16 @@ impl Broken {
         self.list(|broken| &mut broken.too_large, detail);
     }
 
+    /// An append has more events than its stream's configuration allows.
+    pub(super) fn too_many(&mut self, at: impl Into<String>, events: usize, limit: usize) {
+        let detail = || Detail {
+            at: at.into(),
+            message: format!("there are {events}; this stream takes {limit} in one append"),
+            facts: vec![("events", events.to_string()), ("limit", limit.to_string())],
+        };
+        self.list(|broken| &mut broken.too_many, detail);
+    }
+
     fn list(&mut self, list: impl Fn(&mut Self) -> &mut Vec<Detail>, detail: impl FnOnce() -> Detail) {
         if list(self).len() == BROKEN_RULES_MAX {
             self.uncounted += 1;
@@ -77,16 +88,19 @@ impl Broken {
         details.append(&mut self.rules);
         let rules = !details.is_empty();
         details.append(&mut self.too_large);
+        let too_large = !details.is_empty();
+        details.append(&mut self.too_many);
         if details.is_empty() {
             return Ok(());
         }
         if self.uncounted > 0 {
             details.push(plain("events", format!("{} more rules are broken", self.uncounted)));
         }
-        Err(match (shape, rules) {
-            (true, _) => AppendError::InvalidTransaction(details),
-            (false, true) => AppendError::InvalidEvents(details),
-            (false, false) => AppendError::EventTooLarge { limit: self.too_large_for, details },
+        Err(match (shape, rules, too_large) {
+            (true, ..) => AppendError::InvalidTransaction(details),
+            (false, true, _) => AppendError::InvalidEvents(details),
+            (false, false, true) => AppendError::EventTooLarge { limit: self.too_large_for, details },
+            (false, false, false) => AppendError::TooManyForStream(details),
         })
     }
 }

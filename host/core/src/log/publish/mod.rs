@@ -11,7 +11,9 @@ use self::prepare::Form;
 use super::commit::{CommitError, Committer, Submitted};
 use crate::clock::Clock;
 use crate::event::NewEvent;
+use crate::name::StreamName;
 use crate::store::{AppendCondition, Appended, Expected, Rejection, Store};
+use crate::stream::configs::StreamConfigs;
 
 pub use error::AppendError;
 
@@ -47,35 +49,51 @@ pub struct Publisher {
     store: Arc<dyn Store>,
     committer: Committer,
     clock: Arc<dyn Clock>,
+    configs: StreamConfigs,
 }
 
 /// An append on its way to the store, where dropping this does not stop it.
 #[derive(Debug)]
-pub struct SubmittedAppend(Submitted);
+pub struct SubmittedAppend(InFlight);
 
 impl SubmittedAppend {
     /// Returns when the events are durable, or turned away.
     pub async fn outcome(self) -> Result<Appended, AppendError> {
-        let committed = self.0.outcome().await?;
-        Ok(committed.appends.into_iter().next().expect("a unit answers each of its appends"))
+        let appends = self.0.outcome().await?;
+        Ok(appends.into_iter().next().expect("a unit answers each of its appends"))
     }
 }
 
 /// A transaction on its way to the store, where dropping this does not stop it.
 #[derive(Debug)]
-pub struct SubmittedTransaction(Submitted);
+pub struct SubmittedTransaction(InFlight);
 
 impl SubmittedTransaction {
     /// Returns when all of it is durable, or turned away; one answer for each append, in order.
     pub async fn outcome(self) -> Result<Vec<Appended>, AppendError> {
-        let committed = self.0.outcome().await.map_err(name_the_append)?;
-        Ok(committed.appends)
+        self.0.outcome().await.map_err(name_the_append)
+    }
+}
+
+#[derive(Debug)]
+struct InFlight {
+    submitted: Submitted,
+    /// Streams that have to exist because no append may make them.
+    guarded: Vec<StreamName>,
+}
+
+impl InFlight {
+    async fn outcome(self) -> Result<Vec<Appended>, AppendError> {
+        match self.submitted.outcome().await {
+            Ok(committed) => Ok(committed.appends),
+            Err(error) => Err(AppendError::of_commit(error, &self.guarded)),
+        }
     }
 }
 
 impl Publisher {
-    pub fn new(store: Arc<dyn Store>, committer: Committer, clock: Arc<dyn Clock>) -> Self {
-        Self { store, committer, clock }
+    pub fn new(store: Arc<dyn Store>, committer: Committer, clock: Arc<dyn Clock>, configs: StreamConfigs) -> Self {
+        Self { store, committer, clock, configs }
     }
 
     /// Returns when the events are durable. Nothing is stored on an error, but for the unknown
@@ -88,8 +106,7 @@ impl Publisher {
     /// in that order.
     pub async fn submit(&self, append: Append) -> Result<SubmittedAppend, AppendError> {
         let one = Transaction { appends: vec![append], ..Transaction::default() };
-        let unit = self.prepare(one, Form::OneStream).await?;
-        Ok(SubmittedAppend(self.committer.submit(unit).await?))
+        Ok(SubmittedAppend(self.queue(one, Form::OneStream).await?))
     }
 
     /// The same as [`Publisher::append`], for several streams.
@@ -99,14 +116,18 @@ impl Publisher {
 
     /// The same as [`Publisher::submit`], for several streams.
     pub async fn submit_transaction(&self, transaction: Transaction) -> Result<SubmittedTransaction, AppendError> {
-        let unit = self.prepare(transaction, Form::Transaction).await?;
-        Ok(SubmittedTransaction(self.committer.submit(unit).await?))
+        Ok(SubmittedTransaction(self.queue(transaction, Form::Transaction).await?))
+    }
+
+    async fn queue(&self, transaction: Transaction, form: Form) -> Result<InFlight, AppendError> {
+        let (unit, guarded) = self.prepare(transaction, form).await?;
+        Ok(InFlight { submitted: self.committer.submit(unit).await?, guarded })
     }
 }
 
 /// The only append of a transaction is named like any other: `appends[0]`.
-fn name_the_append(mut error: CommitError) -> CommitError {
-    if let CommitError::Rejected(Rejection::IdConflicts(conflicts)) = &mut error {
+fn name_the_append(mut error: AppendError) -> AppendError {
+    if let AppendError::Commit(CommitError::Rejected(Rejection::IdConflicts(conflicts))) = &mut error {
         for conflict in conflicts {
             conflict.append.get_or_insert(0);
         }

@@ -10,7 +10,8 @@ use crate::limits::publish as limits;
 use crate::limits::read::FILTER_TERMS_MAX;
 use crate::log::filter::FilterTerm;
 use crate::name::StreamName;
-use crate::store::{AppendCondition, StreamAppend, StreamCheck, Unit};
+use crate::store::{AppendCondition, Expected, StreamAppend, StreamCheck, Unit};
+use crate::stream::Effective;
 
 /// How it was handed in, and so what paths into it look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,18 +23,57 @@ pub(super) enum Form {
 }
 
 impl Publisher {
-    pub(super) async fn prepare(&self, mut transaction: Transaction, form: Form) -> Result<Unit, AppendError> {
+    /// The unit, and the streams that it guards: those that no append may make.
+    pub(super) async fn prepare(
+        &self,
+        mut transaction: Transaction,
+        form: Form,
+    ) -> Result<(Unit, Vec<StreamName>), AppendError> {
         check_bounds(&transaction)?;
         let mut broken = Broken::default();
-        let streams = check_appends(&transaction.appends, form, &mut broken)?;
-        let checks = check_checks(&transaction.checks, &mut broken);
+        let (streams, guarded) = self.check_appends(&transaction.appends, form, &mut broken)?;
+        let mut checks = check_checks(&transaction.checks, &mut broken);
         check_conditions(&transaction.conditions, &mut broken);
         check_named_once(&transaction, &mut broken);
         broken.into_result()?;
         let events = transaction.appends.iter_mut().flat_map(|append| &mut append.events).collect();
         origin::inherit(&*self.store, events).await.map_err(AppendError::Store)?;
         let appends = self.encode(&transaction.appends, streams)?;
-        Ok(Unit { appends, checks, conditions: transaction.conditions, changes: Vec::new() })
+        // Judged beside the append, so that a stream cannot go or come in between.
+        checks.extend(guarded.iter().map(|stream| StreamCheck { stream: stream.clone(), expected: Expected::Exists }));
+        Ok((Unit { appends, checks, conditions: transaction.conditions, changes: Vec::new() }, guarded))
+    }
+
+    /// The checked names of the streams, one for each append unless something is broken, and those of
+    /// them that no append may make.
+    fn check_appends(
+        &self,
+        appends: &[Append],
+        form: Form,
+        broken: &mut Broken,
+    ) -> Result<(Vec<StreamName>, Vec<StreamName>), AppendError> {
+        let (mut streams, mut guarded) = (Vec::with_capacity(appends.len()), Vec::new());
+        for (i, append) in appends.iter().enumerate() {
+            let index = (form == Form::Transaction).then_some(i);
+            match (StreamName::new(&append.stream), index) {
+                (Ok(stream), _) => {
+                    let config = self.configs.effective(&stream);
+                    check_events(append, index, &config, broken);
+                    if !config.auto_create() && matches!(append.expected, Expected::Any | Expected::NoStream) {
+                        guarded.push(stream.clone());
+                    }
+                    streams.push(stream);
+                }
+                (Err(error), None) => return Err(AppendError::StreamName(error)),
+                (Err(error), Some(i)) => broken.shape(format!("appends[{i}].stream"), error.to_string()),
+            }
+            match (append.events.is_empty(), index) {
+                (false, _) => {}
+                (true, None) => return Err(AppendError::Empty),
+                (true, Some(i)) => broken.shape(format!("appends[{i}].events"), "there is none"),
+            }
+        }
+        Ok((streams, guarded))
     }
 
     fn encode(&self, appends: &[Append], streams: Vec<StreamName>) -> Result<Vec<StreamAppend>, AppendError> {
@@ -74,27 +114,15 @@ fn check_bounds(transaction: &Transaction) -> Result<(), AppendError> {
     broken.into_result()
 }
 
-/// The checked names of the streams, one for each append unless something is broken.
-fn check_appends(appends: &[Append], form: Form, broken: &mut Broken) -> Result<Vec<StreamName>, AppendError> {
-    let mut streams = Vec::with_capacity(appends.len());
-    for (i, append) in appends.iter().enumerate() {
-        match (StreamName::new(&append.stream), form) {
-            (Ok(stream), _) => streams.push(stream),
-            (Err(error), Form::OneStream) => return Err(AppendError::StreamName(error)),
-            (Err(error), Form::Transaction) => broken.shape(format!("appends[{i}].stream"), error.to_string()),
-        }
-        match form {
-            _ if !append.events.is_empty() => {}
-            Form::OneStream => return Err(AppendError::Empty),
-            Form::Transaction => broken.shape(format!("appends[{i}].events"), "there is none"),
-        }
-        let append_index = (form == Form::Transaction).then_some(i);
-        for (event_index, event) in append.events.iter().enumerate() {
-            let at = At { append: append_index, event: event_index };
-            check::check(event, at, limits::EVENT_DATA_BYTES_MAX, broken);
-        }
+fn check_events(append: &Append, index: Option<usize>, config: &Effective, broken: &mut Broken) {
+    let (events, events_max) = (append.events.len(), config.append_events_max());
+    if events > events_max {
+        broken.too_many(index.map_or_else(|| "events".into(), |i| format!("appends[{i}].events")), events, events_max);
     }
-    Ok(streams)
+    let data_bytes_max = config.event_bytes_max();
+    for (event_index, event) in append.events.iter().enumerate() {
+        check::check(event, At { append: index, event: event_index }, data_bytes_max, broken);
+    }
 }
 
 fn check_checks(checks: &[Check], broken: &mut Broken) -> Vec<StreamCheck> {

@@ -1,0 +1,7 @@
+//! Streams as things that are looked after: how each is to be treated, and how its events end.
+
+pub mod config;
+pub mod configs;
+mod effective;
+
+pub use effective::{Access, Caller, Effective, Keep};
