@@ -65,6 +65,8 @@ pub mod read {
     /// Newest committed events that are kept in memory, so that live readers share one copy.
     pub const TAIL_CACHE_BYTES_MAX: usize = 64 * MIB;
     pub const TAIL_CACHE_EVENTS_MAX: usize = 65_536;
+    /// Events of other hosts that are fetched into that memory; a host that is further behind begins anew.
+    pub const TAIL_GAP_EVENTS_MAX: u64 = 4_096;
     /// Entries of a filter, or of the query of an append condition: all its lists together.
     pub const FILTER_TERMS_MAX: usize = 128;
     pub const LIST_STREAMS_MAX: usize = 1_000;
