@@ -19,6 +19,7 @@ use crate::projection::runner::RunnerContext;
 use crate::store::{Store, StoreError};
 use crate::stream::config::StreamConfig;
 use crate::stream::configs::StreamConfigs;
+use crate::stream::lifecycle::Streams;
 use crate::tasks::{Tasks, chain};
 
 /// What a host is made of.
@@ -42,6 +43,7 @@ pub struct Host {
     pub publisher: Publisher,
     pub reader: Reader,
     pub stream_configs: StreamConfigs,
+    pub streams: Streams,
     pub plugins: Plugins,
     pub projections: Projections,
     pub store: Arc<dyn Store>,
@@ -75,7 +77,7 @@ impl Host {
             group_commit(Arc::clone(&store), Arc::clone(&tail), Arc::clone(&clock), Arc::clone(&metrics));
         let tasks = Tasks::default();
         tasks.spawn("writer", async move { writer.run().await.map_err(|error| chain(&*error)) });
-        let reader = Reader::new(Arc::clone(&store), tail);
+        let reader = Reader::new(Arc::clone(&store), Arc::clone(&tail));
         let context = RunnerContext {
             store: Arc::clone(&store),
             committer: committer.clone(),
@@ -89,11 +91,19 @@ impl Host {
         stream_configs.reload().await?;
         let publisher =
             Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock), stream_configs.clone());
+        let streams = Streams {
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            configs: stream_configs.clone(),
+            tail,
+            metrics: Arc::clone(&metrics),
+        };
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {
             publisher,
             reader,
             stream_configs,
+            streams,
             plugins,
             projections,
             store,

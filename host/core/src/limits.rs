@@ -86,6 +86,8 @@ pub mod stream {
     pub const CONFIGS_MAX: usize = 10_000;
     /// Streams of which it is remembered what their configurations come to.
     pub const EFFECTIVE_CACHED_MAX: usize = 10_000;
+    /// Events that one commit unit removes, so that appends are not held up behind it.
+    pub const REMOVE_EVENTS_MAX: usize = 1_000;
     /// A hundred years.
     pub const SECONDS_MAX: u64 = 3_153_600_000;
     /// What a JSON number holds exactly.

@@ -198,13 +198,16 @@ impl Snapshot {
         })
     }
 
-    fn check_stream(&self, stream: &StreamName) -> Result<(), Rejection> {
-        match self.streams.get(stream) {
-            None => Err(Rejection::NoStream { stream: stream.clone() }),
-            Some(head) if head.state == StreamState::Tombstoned => {
-                Err(Rejection::StreamTombstoned { stream: stream.clone() })
+    /// A stream's state goes one way, but for an append that brings it back.
+    fn check_state(&self, stream: &StreamName, new: StreamState) -> Result<(), Rejection> {
+        let stream_of = || stream.clone();
+        match self.streams.get(stream).map(|head| head.state) {
+            None => Err(Rejection::NoStream { stream: stream_of() }),
+            Some(StreamState::Tombstoned) => Err(Rejection::StreamTombstoned { stream: stream_of() }),
+            Some(StreamState::Deleted) if new == StreamState::Live => {
+                Err(Rejection::StreamDeleted { stream: stream_of() })
             }
-            Some(_) => Ok(()),
+            Some(StreamState::Deleted | StreamState::Live) => Ok(()),
         }
     }
 
@@ -215,8 +218,8 @@ impl Snapshot {
                 Change::PutDocuments { generation, .. }
                 | Change::Advance { generation, .. }
                 | Change::SetGenerationState { generation, .. } => *generation,
-                Change::SetStream { stream, .. } => {
-                    self.check_stream(stream)?;
+                Change::SetStream { stream, state, .. } => {
+                    self.check_state(stream, *state)?;
                     continue;
                 }
                 Change::Deploy { .. }

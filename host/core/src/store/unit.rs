@@ -139,7 +139,8 @@ pub enum Change {
         exact: bool,
         config: Option<String>,
     },
-    /// Hides the stream's events below `truncate_before`, which never steps back, and may delete it.
+    /// Hides the stream's events below `truncate_before`, which never steps back, and may delete it. Only
+    /// an append makes a deleted stream live again.
     SetStream {
         stream: StreamName,
         truncate_before: Offset,
@@ -234,6 +235,9 @@ pub enum Rejection {
     NoGeneration { generation: GenerationId },
     #[error("stream `{stream}` does not exist")]
     NoStream { stream: StreamName },
+    /// Truncating it would bring it back.
+    #[error("stream `{stream}` was deleted")]
+    StreamDeleted { stream: StreamName },
     #[error("stream `{stream}` was deleted for good")]
     StreamTombstoned { stream: StreamName },
 }
@@ -302,7 +306,9 @@ impl From<Rejection> for Problem {
                 Problem::new(Code::PluginConflict, rejection.to_string())
             }
             Rejection::NoStream { .. } => Problem::new(Code::StreamNotFound, rejection.to_string()),
-            Rejection::StreamTombstoned { .. } => Problem::new(Code::StreamDeleted, rejection.to_string()),
+            Rejection::StreamDeleted { .. } | Rejection::StreamTombstoned { .. } => {
+                Problem::new(Code::StreamDeleted, rejection.to_string())
+            }
         }
     }
 }

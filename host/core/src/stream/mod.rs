@@ -3,5 +3,6 @@
 pub mod config;
 pub mod configs;
 mod effective;
+pub mod lifecycle;
 
 pub use effective::{Access, Caller, Effective, Keep};

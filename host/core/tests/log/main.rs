@@ -4,5 +4,6 @@
 
 mod configs;
 mod following;
+mod lifecycle;
 mod support;
 mod transactions;
