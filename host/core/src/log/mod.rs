@@ -2,6 +2,7 @@
 
 pub mod commit;
 pub mod filter;
+mod follow;
 pub mod publish;
 pub mod read;
 pub mod tail;
