@@ -10,6 +10,7 @@ mod access;
 mod app;
 mod convert;
 mod pages;
+mod publish;
 
 mod grpc;
 mod http;

@@ -17,6 +17,7 @@ mod scratch;
 mod serve;
 mod stream;
 mod table;
+mod transact;
 
 use std::ffi::OsString;
 
@@ -54,6 +55,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Publish events from a file
     Publish(publish::PublishArgs),
+    /// Append to several streams at once, if what must hold does
+    Transact(transact::TransactArgs),
     /// Read events
     Read(read::ReadArgs),
     /// Follow events as they come
@@ -108,6 +111,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Tail(args) => read::tail(args, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completions { shell } => completions(shell, output),
+        Command::Transact(args) => until_interrupted(transact::run(args, output)).await,
         Command::Read(args) => until_interrupted(read::read(args, output)).await,
         Command::Stream(command) => until_interrupted(stream::run(command, output)).await,
         Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
@@ -189,6 +193,7 @@ mod tests {
             "wasmill demo --exit --listen 127.0.0.1:0 --data-dir d",
             "wasmill publish f.jsonl --batch 10 --url http://h:1 --token t",
             "wasmill publish - --output json",
+            "wasmill transact f.json --idempotency-key k",
             "wasmill read order-1 --from 3 --limit 10 --backward",
             "wasmill read --stream order-* --type order.*",
             "wasmill read --key k --tag a --tag b --correlation-id c --until 9",

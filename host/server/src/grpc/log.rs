@@ -16,6 +16,7 @@ use crate::app::{App, origin_of};
 use crate::convert::stream_name;
 use crate::pages::{self, Batch};
 use crate::proto::log_service_server::LogService;
+use crate::publish::{self, Answer};
 use crate::{proto, wire};
 
 /// How its deliveries are counted.
@@ -52,9 +53,25 @@ impl LogService for LogApi {
 
     async fn append(&self, request: Request<proto::AppendRequest>) -> Result<Response<proto::AppendResponse>, Status> {
         let defaults = defaults(&request)?;
-        let append = convert::append(request.into_inner(), &defaults).map_err(|problem| status(&problem))?;
-        let appended = self.0.host.publisher.append(append).await.map_err(refuse)?;
-        Ok(Response::new(convert::appended(&appended)))
+        let publication = convert::append(request.into_inner(), &defaults).map_err(|problem| status(&problem))?;
+        let answer = publish::append(&self.0, publication).await.map_err(|problem| status(&problem))?;
+        Ok(Response::new(convert::answer(&answer)))
+    }
+
+    async fn transact(
+        &self,
+        request: Request<proto::TransactRequest>,
+    ) -> Result<Response<proto::TransactResponse>, Status> {
+        let defaults = defaults(&request)?;
+        let transaction = convert::transaction(request.into_inner(), &defaults);
+        let (transaction, durability) = transaction.map_err(|problem| status(&problem))?;
+        let answer = publish::transact(&self.0, transaction, durability).await.map_err(|problem| status(&problem))?;
+        Ok(Response::new(match answer {
+            Answer::Stored(appends) => {
+                proto::TransactResponse { appends: appends.iter().map(convert::appended).collect(), queued: false }
+            }
+            Answer::Queued => proto::TransactResponse { appends: Vec::new(), queued: true },
+        }))
     }
 
     async fn append_bulk(

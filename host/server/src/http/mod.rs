@@ -3,10 +3,11 @@
 pub(crate) mod cors;
 pub(crate) mod problem;
 
-mod event_in;
+pub(crate) mod event_in;
 pub(crate) mod event_out;
 mod params;
 mod request;
+pub(crate) mod transaction_in;
 mod view;
 
 mod docs;
@@ -65,6 +66,7 @@ fn table() -> Vec<Route> {
             get(streams::events_of_stream).post(publish::append),
         ),
         route("/api/event-streams/{name}/events/live", GET, get(live::stream)),
+        route("/api/transactions", POST, post(publish::transact)),
         route("/api/plugins", &["GET", "POST"], get(plugins::list).post(plugins::deploy)),
         route("/api/plugins/check", POST, post(plugins::check)),
         route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),

@@ -15,6 +15,7 @@ use wasmill_core::store::Direction;
 use super::problem::Refusal;
 use crate::convert::{self, Term};
 use crate::pages::{Bound, NUMBER_MAX, Range};
+use crate::publish::Durability;
 
 /// Entries of a page when nothing is asked for.
 pub(super) const PAGE_DEFAULT: usize = 100;
@@ -99,6 +100,14 @@ impl Params {
                 Direction::Forward
             }
         }
+    }
+
+    pub(crate) fn durability(&mut self) -> Durability {
+        let given = self.text("durability");
+        convert::durability(given.as_deref()).unwrap_or_else(|mistake| {
+            self.refuse("durability", mistake);
+            Durability::default()
+        })
     }
 
     pub(crate) fn duration(&mut self, name: &'static str) -> Option<Duration> {

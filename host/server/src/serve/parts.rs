@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use wasmill_core::clock::{Clock, SystemClock};
-use wasmill_core::host::HostParts;
+use wasmill_core::host::{HostOptions, HostParts};
 use wasmill_core::metrics::Metrics;
 use wasmill_store::sqlite::{OpenError, SqliteOptions, SqliteStore};
 use wasmill_wasm::{EngineError, WasmConfig, WasmEngine};
@@ -37,5 +37,6 @@ pub(super) async fn open(config: Config, data_dir: Places) -> Result<HostParts, 
         ..WasmConfig::default()
     };
     let engine = WasmEngine::new(wasm, Arc::clone(&clock))?;
-    Ok(HostParts { store: Arc::new(store), engine: Arc::new(engine), clock, metrics: Arc::new(Metrics::new()?) })
+    let metrics = Arc::new(Metrics::new()?);
+    Ok(HostParts { store: Arc::new(store), engine: Arc::new(engine), clock, metrics, options: HostOptions::default() })
 }
