@@ -9,6 +9,7 @@ use crate::code::Problem;
 use crate::event::Position;
 use crate::guest::GuestEngine;
 use crate::log::commit::{Committer, group_commit};
+use crate::log::others::Others;
 use crate::log::publish::Publisher;
 use crate::log::read::Reader;
 use crate::log::tail::Tail;
@@ -89,6 +90,13 @@ impl Host {
         plugins.resume().await?;
         let stream_configs = StreamConfigs::new(Arc::clone(&store), committer.clone(), options.stream_defaults);
         stream_configs.reload().await?;
+        let others = Others {
+            store: Arc::clone(&store),
+            tail: Arc::clone(&tail),
+            configs: stream_configs.clone(),
+            revision: head.revision,
+        };
+        tasks.spawn("follow", others.run(tasks.stop_token()));
         let publisher =
             Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock), stream_configs.clone());
         let streams = Streams {

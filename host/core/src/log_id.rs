@@ -10,6 +10,7 @@ pub const HOST_STOPPED: u32 = 103;
 pub const TASK_FAILED: u32 = 110;
 pub const STORE_OPENED: u32 = 120;
 pub const STORE_CHECKPOINT_FAILED: u32 = 121;
+pub const OTHERS_UNKNOWN: u32 = 122;
 pub const REQUEST_FAILED: u32 = 130;
 pub const REQUEST_REFUSED: u32 = 131;
 pub const REQUEST_DONE: u32 = 132;

@@ -5,5 +5,7 @@
 mod configs;
 mod following;
 mod lifecycle;
+mod others;
+mod shared;
 mod support;
 mod transactions;
