@@ -89,6 +89,7 @@ pub mod stream {
     /// Events that one commit unit removes, so that appends are not held up behind it.
     pub const REMOVE_EVENTS_MAX: usize = 1_000;
     /// A publisher that repeats an append within a day gets its first answer, though the events are gone.
+    /// They are forgotten once an hour.
     pub const REMOVED_IDS_KEPT_HOURS: i64 = 24;
     /// Streams that retention looks up at once.
     pub const RETENTION_STREAMS_PAGE: usize = 256;

@@ -5,7 +5,7 @@
 //! streams that are empty, and forgets the ids of events that were removed long ago. Whatever it does
 //! may be done twice, by two hosts or after a crash, and comes to the same.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -93,8 +93,16 @@ pub struct Retention {
     streams: Streams,
     clock: Arc<dyn Clock>,
     options: RetentionOptions,
+    done: Arc<Mutex<Done>>,
+}
+
+/// What need not be done again yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
     /// The store's revision before the last walk that came to its end.
-    walked: Arc<Mutex<Option<u64>>>,
+    walked: Option<u64>,
+    /// When ids are to be forgotten again: once an hour, since that is a commit even if there are none.
+    forget_at: Timestamp,
 }
 
 /// One run.
@@ -109,7 +117,7 @@ struct Run<'a> {
 
 impl Retention {
     pub(crate) fn new(streams: Streams, clock: Arc<dyn Clock>, options: RetentionOptions) -> Self {
-        Self { streams, clock, options, walked: Arc::default() }
+        Self { streams, clock, options, done: Arc::default() }
     }
 
     /// Runs until it is stopped. Nothing that fails here stops the host.
@@ -149,18 +157,25 @@ impl Retention {
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut run = Run { streams: &self.streams, now, pace, goes_on, report: RetentionReport::default() };
         let revision = self.streams.store.head().await?.revision;
+        let mut done = *self.done();
         // Where no rule lets anything go, only a change can have left something to do.
-        let unchanged = *self.walked.lock().unwrap_or_else(PoisonError::into_inner) == Some(revision);
-        let due = !unchanged || self.streams.configs.let_anything_go();
+        let due = done.walked != Some(revision) || self.streams.configs.let_anything_go();
         if due && run.walk().await? {
-            *self.walked.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
+            done.walked = Some(revision);
         }
-        run.forget_removed().await?;
+        if now >= done.forget_at && run.forget_removed().await? {
+            done.forget_at = Timestamp(now.0.saturating_add(HOUR_US));
+        }
+        *self.done() = done;
         let metrics = &self.streams.metrics;
         metrics.retention_last_run_seconds.set(now.0 as f64 / 1e6);
         metrics.retention_duration_seconds.set(started.elapsed().as_secs_f64());
         run.report.log();
         Ok(run.report)
+    }
+
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -250,9 +265,10 @@ impl Run<'_> {
         }
     }
 
-    async fn forget_removed(&mut self) -> Result<(), RetentionError> {
+    /// Forgets ids that were kept long enough; false when it was told to end before.
+    async fn forget_removed(&mut self) -> Result<bool, RetentionError> {
         if self.streams.store.removed_events(None, 1).await?.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let before = Timestamp(self.now.0.saturating_sub(limits::REMOVED_IDS_KEPT_HOURS * HOUR_US));
         while (self.goes_on)() {
@@ -261,10 +277,10 @@ impl Run<'_> {
             let forgotten = self.streams.committer.commit(Unit::change(vec![change])).await?.removed;
             self.report.ids_forgotten += forgotten;
             if forgotten < limits::REMOVE_EVENTS_MAX as u64 {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 }
 
