@@ -3,6 +3,7 @@
 pub mod commit;
 pub mod filter;
 mod follow;
+pub mod others;
 pub mod publish;
 pub mod read;
 pub mod tail;

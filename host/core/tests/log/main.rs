@@ -5,5 +5,8 @@
 mod configs;
 mod following;
 mod lifecycle;
+mod others;
+mod retention;
+mod shared;
 mod support;
 mod transactions;
