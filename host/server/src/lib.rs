@@ -11,6 +11,8 @@ mod app;
 mod convert;
 mod pages;
 mod publish;
+mod rights;
+mod stream_configs;
 
 mod grpc;
 mod http;

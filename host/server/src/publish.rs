@@ -7,10 +7,12 @@ use wasmill_core::log::publish::{Append, AppendError, SubmittedAppend, Transacti
 use wasmill_core::log_id;
 use wasmill_core::metrics::Metrics;
 use wasmill_core::store::{AppendCondition, Appended};
+use wasmill_core::stream::Access;
 use wasmill_core::tasks::chain;
 
 use crate::app::App;
 use crate::errors::report;
+use crate::rights;
 
 /// When a publisher is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,7 @@ impl Submitted {
 /// Returns when the append is checked and queued, see [`wasmill_core::log::publish::Publisher::submit`].
 pub(crate) async fn submit(app: &App, publication: Publication) -> Result<Submitted, Problem> {
     let Publication { append, conditions, durability } = publication;
+    rights::may(&app.host.stream_configs, [(append.stream.as_str(), Access::Publish)])?;
     let submitted = app.host.publisher.submit_if(append, conditions).await.map_err(report)?;
     if durability == Durability::Durable {
         return Ok(Submitted::Durable(submitted));
@@ -74,6 +77,9 @@ pub(crate) async fn transact(
     transaction: Transaction,
     durability: Durability,
 ) -> Result<Answer<Vec<Appended>>, Problem> {
+    let appends = transaction.appends.iter().map(|append| (append.stream.as_str(), Access::Publish));
+    let checks = transaction.checks.iter().map(|check| (check.stream.as_str(), Access::Read));
+    rights::may(&app.host.stream_configs, appends.chain(checks))?;
     let submitted = app.host.publisher.submit_transaction(transaction).await.map_err(report)?;
     if durability == Durability::Durable {
         return submitted.outcome().await.map(Answer::Stored).map_err(report);

@@ -1,5 +1,8 @@
 //! `wasmill stream`.
 
+mod config;
+mod end;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -18,6 +21,13 @@ pub(crate) enum StreamCommand {
     List(ListArgs),
     /// Show the facts of one stream
     Show(ShowArgs),
+    /// Remove the oldest events of a stream
+    Truncate(end::TruncateArgs),
+    /// Delete a stream
+    Delete(end::DeleteArgs),
+    /// How streams are treated: retention, limits, who may do what
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -129,6 +139,9 @@ pub(crate) async fn run(command: StreamCommand, output: Output) -> Result<(), Fa
     match command {
         StreamCommand::List(args) => list(args, output).await,
         StreamCommand::Show(args) => show(args, output).await,
+        StreamCommand::Truncate(args) => end::truncate(args, output).await,
+        StreamCommand::Delete(args) => end::delete(args, output).await,
+        StreamCommand::Config(command) => config::run(command, output).await,
     }
 }
 

@@ -11,6 +11,7 @@ use wasmill_core::limits::read as limits;
 use wasmill_core::log::filter::Filter;
 use wasmill_core::name::Pattern;
 use wasmill_core::store::Direction;
+use wasmill_core::stream::lifecycle::DeleteMode;
 
 use super::problem::Refusal;
 use crate::convert::{self, Term};
@@ -108,6 +109,17 @@ impl Params {
             self.refuse("durability", mistake);
             Durability::default()
         })
+    }
+
+    pub(crate) fn delete_mode(&mut self) -> DeleteMode {
+        match self.text("mode").as_deref() {
+            None | Some("soft") => DeleteMode::Soft,
+            Some("hard") => DeleteMode::Hard,
+            Some(other) => {
+                self.refuse("mode", format!("`{}` is neither soft nor hard", other.escape_debug()));
+                DeleteMode::Soft
+            }
+        }
     }
 
     pub(crate) fn duration(&mut self, name: &'static str) -> Option<Duration> {

@@ -96,7 +96,7 @@ fn layout(headers: &HeaderMap) -> Result<Layout, Refusal> {
 
 /// `If-Match: "7"`: the last event has offset 7. `If-Match: *`: there is a stream.
 /// `If-None-Match: *`: there is none. Neither: any.
-fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     let refuse = |name: &str, message: &str| {
         Err(Problem::new(Code::InvalidArgument, "the expected offset cannot be read").with(name, message))
     };

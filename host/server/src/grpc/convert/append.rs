@@ -52,6 +52,14 @@ pub(crate) fn transaction(
     Ok((Transaction { appends, checks, conditions }, durability))
 }
 
+/// What is believed of a stream, beside appends.
+pub(crate) fn expected(expected: Option<proto::Expected>) -> Result<Expected, Problem> {
+    let mut mistakes = Mistakes::default();
+    let expected = mistakes.expected("expected", expected);
+    mistakes.into_result("the expected offset cannot be read")?;
+    Ok(expected)
+}
+
 /// What is wrong with a request, collected so that one answer names all of it.
 #[derive(Default)]
 struct Mistakes {

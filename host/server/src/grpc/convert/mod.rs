@@ -3,6 +3,7 @@
 mod append;
 mod projection;
 mod read;
+mod stream;
 
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::name::Pattern;
@@ -11,9 +12,10 @@ use wasmill_core::record::PluginRecord;
 
 use crate::proto;
 
-pub(crate) use append::{answer, append, appended, transaction};
+pub(crate) use append::{answer, append, appended, expected, transaction};
 pub(crate) use projection::{documents, projection, wait_for};
-pub(crate) use read::{bound, filter, log_range, stream, stream_range};
+pub(crate) use read::{bound, filter, log_range, stream_range};
+pub(crate) use stream::{config_subject, delete_mode, explained, stream, stream_config};
 
 /// A problem inside an answer rather than as a status.
 pub(crate) fn problem(problem: Problem) -> proto::Problem {

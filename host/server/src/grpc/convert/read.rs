@@ -4,7 +4,6 @@ use wasmill_core::clock::Timestamp;
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::{Offset, Position};
 use wasmill_core::log::filter::Filter;
-use wasmill_core::record::{StreamInfo, StreamState};
 use wasmill_core::store::Direction;
 
 use crate::convert::Term;
@@ -73,27 +72,4 @@ pub(crate) fn log_range(request: &proto::ReadLogRequest) -> Result<Range<Positio
 
 fn all_if_zero(limit: u64) -> Option<u64> {
     Some(limit).filter(|limit| *limit > 0)
-}
-
-pub(crate) fn stream(info: &StreamInfo) -> proto::Stream {
-    proto::Stream {
-        name: info.name.to_string(),
-        first_offset: info.oldest().0,
-        next_offset: info.next_offset.0,
-        bytes: info.bytes,
-        created_at_us: info.created_at.0,
-        last_recorded_at_us: info.last_recorded_at.0,
-        last_position: info.last_position.0,
-        state: stream_state(info.state).into(),
-        length: info.event_count(),
-        first_recorded_at_us: info.first_recorded_at.0,
-    }
-}
-
-fn stream_state(state: StreamState) -> proto::StreamState {
-    match state {
-        StreamState::Live => proto::StreamState::Live,
-        StreamState::Deleted => proto::StreamState::Deleted,
-        StreamState::Tombstoned => proto::StreamState::Tombstoned,
-    }
 }
