@@ -6,7 +6,11 @@
 //! same file names in each; its tables are in `migrations/`.
 
 mod chunk;
+mod heads;
 mod matches;
+mod number;
+mod page;
+pub mod postgres;
 mod removal;
 pub mod sqlite;
 mod term;
@@ -14,4 +18,5 @@ mod term;
 mod tests;
 mod walk;
 
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};

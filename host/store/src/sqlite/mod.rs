@@ -48,10 +48,10 @@ use wasmill_core::store::{
 
 use crate::matches::onward;
 
+use crate::page::Axis;
 use checkpointer::Checkpointer;
 use commit::Writer;
 use error::{Failure, store_error};
-use pages::Axis;
 
 pub use open::{OpenError, SqliteOptions};
 

@@ -21,8 +21,8 @@ use wasmill_core::store::Source;
 use super::commit::Writer;
 use super::error::{is_busy, is_damage};
 use super::log;
-use super::streams::Heads;
-use super::{migrations, plugins};
+use super::{migrations, plugins, streams};
+use crate::heads::Heads;
 
 /// How an embedded database is opened.
 #[derive(Clone, Debug)]
@@ -227,7 +227,7 @@ async fn load(path: &Path, mut connection: SqliteConnection) -> Result<Writer, O
         });
     }
     Ok(Writer {
-        heads: Heads::load(&mut connection).await.map_err(refused)?,
+        heads: Heads::new(streams::next_id(&mut connection).await.map_err(refused)?),
         connection: Some(connection),
         file: Arc::from(path),
         head,

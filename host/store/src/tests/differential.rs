@@ -15,6 +15,7 @@ use wasmill_core::store::{
     AppendCondition, Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend,
     StreamCheck, Unit,
 };
+use wasmill_test_postgres::shared;
 
 use super::random::{Random, seeds};
 use super::same::{Database, Side};
@@ -32,7 +33,9 @@ const COMPONENTS: [&str; 3] = ["aa", "bb", "cc"];
 const GENERATIONS: u64 = 4;
 
 async fn stores(directory: &TempDir) -> Side {
-    Side::by_side(vec![Database::Sqlite(directory.path().join("wasmill.db"))]).await
+    let postgres = tokio::task::spawn_blocking(|| shared().create_database()).await.expect("a database is made");
+    let sqlite = Database::Sqlite(directory.path().join("wasmill.db"));
+    Side::by_side(vec![sqlite, Database::Postgres(postgres)]).await
 }
 
 #[tokio::test]

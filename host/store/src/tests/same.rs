@@ -16,7 +16,7 @@ use wasmill_core::store::{
     StoreError, Unit,
 };
 
-use crate::{SqliteOptions, SqliteStore};
+use crate::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 
 /// The stores side by side, each with the same history.
 pub(crate) struct Side {
@@ -28,12 +28,14 @@ pub(crate) struct Side {
 #[derive(Clone, Debug)]
 pub(crate) enum Database {
     Sqlite(PathBuf),
+    Postgres(String),
 }
 
 impl Database {
     pub(crate) async fn open(&self) -> Box<dyn Store> {
         match self {
             Database::Sqlite(path) => Box::new(SqliteStore::open(SqliteOptions::at(path)).await.expect("it opens")),
+            Database::Postgres(url) => Box::new(PostgresStore::open(PostgresOptions::at(url)).await.expect("it opens")),
         }
     }
 }
