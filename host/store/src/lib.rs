@@ -7,6 +7,7 @@
 
 mod chunk;
 mod heads;
+mod location;
 mod matches;
 mod number;
 mod page;
@@ -18,5 +19,6 @@ mod term;
 mod tests;
 mod walk;
 
+pub use location::{InvalidLocation, Location, OpenError, OpenOptions, SchemaVersion};
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};

@@ -5,6 +5,7 @@
 //! [`memory`] store is the executable specification, [`conformance`] the suite that every store passes.
 
 pub mod conformance;
+pub mod copy;
 pub mod memory;
 pub mod plan;
 pub mod unit;

@@ -42,6 +42,7 @@ use wasmill_core::store::{
     Store, StoreError, Unit,
 };
 
+use crate::location::SchemaVersion;
 use crate::matches::onward;
 use crate::page::Axis;
 use commit::Writer;
@@ -55,6 +56,21 @@ pub struct PostgresStore {
     readers: PgPool,
     writer: Mutex<Writer>,
     others: Others,
+}
+
+/// Whether a text is a URL that PostgreSQL's options can be read from.
+pub(crate) fn is_url(text: &str) -> bool {
+    text.contains("://") && open::parse(text).is_ok()
+}
+
+/// A URL without what must not be shown.
+pub(crate) fn shown(url: &str) -> String {
+    open::parse(url).map_or_else(|_| "postgres:".into(), |options| open::place(&options))
+}
+
+/// Which version a database has; nothing is written to it.
+pub(crate) async fn schema_version(url: &str) -> Result<SchemaVersion, OpenError> {
+    open::schema_version(url).await
 }
 
 impl PostgresStore {

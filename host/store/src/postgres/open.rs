@@ -18,6 +18,7 @@ use super::commit::{UNKNOWN_HEAD, Writer};
 use super::error::code;
 use super::{log, migrations, plugins};
 use crate::heads::Heads;
+use crate::location::SchemaVersion;
 
 /// How a PostgreSQL database is opened.
 #[derive(Clone, Debug)]
@@ -141,7 +142,7 @@ async fn check_version(place: &str, connection: &mut PgConnection) -> Result<(),
 }
 
 /// Brings the database to the newest version. Of several hosts one does it, the others wait.
-pub(super) async fn migrate(place: &str, connection: &mut PgConnection) -> Result<(), OpenError> {
+async fn migrate(place: &str, connection: &mut PgConnection) -> Result<(), OpenError> {
     let place = || place.to_owned();
     migrations::migrate(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) if found > migrations::NEWEST => {
@@ -167,8 +168,18 @@ async fn check(place: &str, connection: &mut PgConnection) -> Result<(), OpenErr
     }
 }
 
+pub(super) async fn schema_version(url: &str) -> Result<SchemaVersion, OpenError> {
+    let options = parse(url)?;
+    let place = place(&options);
+    let inaccessible = |source: sqlx::Error| OpenError::Inaccessible { place: place.clone(), source: source.into() };
+    let mut connection = options.connect().await.map_err(inaccessible)?;
+    check_version(&place, &mut connection).await?;
+    let found = version(&mut connection).await.map_err(inaccessible)?;
+    Ok(SchemaVersion { found, newest: migrations::NEWEST })
+}
+
 /// The newest version that was applied.
-pub(super) async fn version(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
+async fn version(connection: &mut PgConnection) -> sqlx::Result<Option<i64>> {
     match sqlx::query_scalar("select max(version) from _sqlx_migrations where success").fetch_one(connection).await {
         // undefined_table: never migrated
         Err(error) if code(&error).as_deref() == Some("42P01") => Ok(None),

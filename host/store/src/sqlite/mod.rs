@@ -53,6 +53,7 @@ use checkpointer::Checkpointer;
 use commit::Writer;
 use error::{Failure, store_error};
 
+pub(crate) use open::schema_version;
 pub use open::{OpenError, SqliteOptions};
 
 /// A [`Store`] in one SQLite file.
