@@ -69,9 +69,8 @@ impl Origin {
         Self { causation_id: Some(cause.id().to_string()), ..inherited }
     }
 
-    /// Fills what is missing from the event that caused this.
-    pub fn inherit(&mut self, cause: &Event) {
-        let from = cause.origin();
+    /// Fills what is missing from the origin of what caused this.
+    pub fn inherit(&mut self, from: Origin) {
         self.workflow_id = self.workflow_id.take().or(from.workflow_id);
         self.correlation_id = self.correlation_id.take().or(from.correlation_id);
         self.traceparent = self.traceparent.take().or(from.traceparent);

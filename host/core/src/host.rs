@@ -9,6 +9,7 @@ use crate::code::Problem;
 use crate::event::Position;
 use crate::guest::GuestEngine;
 use crate::log::commit::{Committer, group_commit};
+use crate::log::others::Others;
 use crate::log::publish::Publisher;
 use crate::log::read::Reader;
 use crate::log::tail::Tail;
@@ -17,6 +18,9 @@ use crate::plugin::registry::Plugins;
 use crate::projection::query::Projections;
 use crate::projection::runner::RunnerContext;
 use crate::store::{Store, StoreError};
+use crate::stream::config::StreamConfig;
+use crate::stream::configs::StreamConfigs;
+use crate::stream::lifecycle::Streams;
 use crate::tasks::{Tasks, chain};
 
 /// What a host is made of.
@@ -25,11 +29,22 @@ pub struct HostParts {
     pub engine: Arc<dyn GuestEngine>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    pub options: HostOptions,
+}
+
+/// What may be chosen of a host.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// What holds for every stream of which no stream configuration says anything else; to be
+    /// [checked](StreamConfig::check) before.
+    pub stream_defaults: StreamConfig,
 }
 
 pub struct Host {
     pub publisher: Publisher,
     pub reader: Reader,
+    pub stream_configs: StreamConfigs,
+    pub streams: Streams,
     pub plugins: Plugins,
     pub projections: Projections,
     pub store: Arc<dyn Store>,
@@ -55,7 +70,7 @@ pub enum StartError {
 impl Host {
     /// Starts the writer and everything that was deployed.
     pub async fn start(parts: HostParts) -> Result<Arc<Self>, StartError> {
-        let HostParts { store, engine, clock, metrics } = parts;
+        let HostParts { store, engine, clock, metrics, options } = parts;
         let head = store.head().await?;
         check_checkpoints(&*store, head.next_position).await?;
         let tail = Arc::new(Tail::new(head.next_position));
@@ -63,7 +78,7 @@ impl Host {
             group_commit(Arc::clone(&store), Arc::clone(&tail), Arc::clone(&clock), Arc::clone(&metrics));
         let tasks = Tasks::default();
         tasks.spawn("writer", async move { writer.run().await.map_err(|error| chain(&*error)) });
-        let reader = Reader::new(Arc::clone(&store), tail);
+        let reader = Reader::new(Arc::clone(&store), Arc::clone(&tail));
         let context = RunnerContext {
             store: Arc::clone(&store),
             committer: committer.clone(),
@@ -73,11 +88,30 @@ impl Host {
         };
         let plugins = Plugins::new(context, engine, tasks.clone());
         plugins.resume().await?;
-        let publisher = Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+        let stream_configs = StreamConfigs::new(Arc::clone(&store), committer.clone(), options.stream_defaults);
+        stream_configs.reload().await?;
+        let others = Others {
+            store: Arc::clone(&store),
+            tail: Arc::clone(&tail),
+            configs: stream_configs.clone(),
+            revision: head.revision,
+        };
+        tasks.spawn("follow", others.run(tasks.stop_token()));
+        let publisher =
+            Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock), stream_configs.clone());
+        let streams = Streams {
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            configs: stream_configs.clone(),
+            tail,
+            metrics: Arc::clone(&metrics),
+        };
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {
             publisher,
             reader,
+            stream_configs,
+            streams,
             plugins,
             projections,
             store,

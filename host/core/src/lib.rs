@@ -20,6 +20,8 @@ pub mod metrics;
 pub mod record;
 pub mod tasks;
 
+pub mod stream;
+
 pub mod guest;
 pub mod plugin;
 pub mod projection;

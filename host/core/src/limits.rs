@@ -17,6 +17,12 @@ pub mod publish {
     /// One append, encoded: it must fit in one transaction beside others.
     pub const APPEND_BYTES_MAX: usize = 4 * MIB;
     pub const APPEND_EVENTS_MAX: usize = 1_000;
+    /// Streams that one transaction appends to; each is a row that it holds.
+    pub const TRANSACTION_STREAMS_MAX: usize = 100;
+    /// Streams that a transaction checks without writing to them.
+    pub const CHECKS_MAX: usize = 100;
+    /// Each is a query that runs inside the transaction.
+    pub const CONDITIONS_MAX: usize = 16;
     pub const TAGS_MAX: usize = 32;
     pub const TAG_BYTES_MAX: usize = 128;
     /// Names and values of all headers of one event together.
@@ -59,11 +65,37 @@ pub mod read {
     /// Newest committed events that are kept in memory, so that live readers share one copy.
     pub const TAIL_CACHE_BYTES_MAX: usize = 64 * MIB;
     pub const TAIL_CACHE_EVENTS_MAX: usize = 65_536;
-    /// Entries of a filter: stream patterns and types together.
+    /// Events of other hosts that are fetched into that memory; a host that is further behind begins anew.
+    pub const TAIL_GAP_EVENTS_MAX: u64 = 4_096;
+    /// Entries of a filter, or of the query of an append condition: all its lists together.
     pub const FILTER_TERMS_MAX: usize = 128;
     pub const LIST_STREAMS_MAX: usize = 1_000;
     pub const LIST_DOCUMENTS_MAX: usize = 1_000;
     pub const LIST_BYTES_MAX: usize = 4 * MIB;
+}
+
+/// Bounds of streams' configurations and life cycles.
+pub mod stream {
+    use super::KIB;
+
+    /// A configuration has some twenty short fields.
+    pub const CONFIG_BYTES_MAX: usize = 16 * KIB;
+    /// Patterns with a configuration: each is tried for every stream that comes up.
+    pub const PATTERNS_MAX: usize = 1_000;
+    /// Configurations, of patterns and of single streams: they are all kept in memory.
+    pub const CONFIGS_MAX: usize = 10_000;
+    /// Streams of which it is remembered what their configurations come to.
+    pub const EFFECTIVE_CACHED_MAX: usize = 10_000;
+    /// Events that one commit unit removes, so that appends are not held up behind it.
+    pub const REMOVE_EVENTS_MAX: usize = 1_000;
+    /// A hundred years.
+    pub const SECONDS_MAX: u64 = 3_153_600_000;
+    /// What a JSON number holds exactly.
+    pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+    pub const DELIVERIES_MAX: u64 = 1_000;
+    /// A page of a read.
+    pub const BATCH_EVENTS_MAX: u64 = super::read::PAGE_EVENTS_MAX as u64;
+    pub const BATCH_DELAY_MS_MAX: u64 = 60_000;
 }
 
 /// Bounds of plugins.

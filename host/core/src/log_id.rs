@@ -10,9 +10,16 @@ pub const HOST_STOPPED: u32 = 103;
 pub const TASK_FAILED: u32 = 110;
 pub const STORE_OPENED: u32 = 120;
 pub const STORE_CHECKPOINT_FAILED: u32 = 121;
+pub const OTHERS_UNKNOWN: u32 = 122;
 pub const REQUEST_FAILED: u32 = 130;
 pub const REQUEST_REFUSED: u32 = 131;
 pub const REQUEST_DONE: u32 = 132;
+
+pub const STREAM_CONFIG_CHANGED: u32 = 1001;
+pub const STREAM_CONFIG_UNREADABLE: u32 = 1002;
+pub const STREAM_TRUNCATED: u32 = 1010;
+pub const STREAM_DELETED: u32 = 1011;
+pub const REMOVAL_INTERRUPTED: u32 = 1012;
 
 pub const FOLLOW_STARTED: u32 = 2001;
 pub const FOLLOW_ENDED: u32 = 2002;

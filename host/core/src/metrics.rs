@@ -11,6 +11,8 @@ pub struct Metrics {
     pub registry: Registry,
     pub events_published: IntCounter,
     pub units_rejected: IntCounter,
+    pub events_removed: IntCounter,
+    pub streams_deleted: IntCounter,
     pub commit_seconds: Histogram,
     pub commit_units: Histogram,
     pub tail_position: IntGauge,
@@ -44,6 +46,12 @@ impl Metrics {
         Ok(Self {
             events_published: counter(r, "events_published_total", "Events committed to the log.")?,
             units_rejected: counter(r, "commit_units_rejected_total", "Commit units turned away by their conditions.")?,
+            events_removed: counter(
+                r,
+                "events_removed_total",
+                "Events removed by truncation, deletion and retention.",
+            )?,
+            streams_deleted: counter(r, "streams_deleted_total", "Streams deleted, on request or because empty.")?,
             commit_seconds: histogram(r, seconds("commit_seconds", "Time of one transaction of the group commit."))?,
             commit_units: histogram(
                 r,

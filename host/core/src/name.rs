@@ -63,8 +63,14 @@ impl fmt::Display for StreamName {
 }
 
 /// A glob in which `*` stands for any text, the empty one included, and nothing else is special.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(Box<str>);
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Pattern {
     /// Follows the rules of names, but that a leading `$` is allowed: a pattern may ask for the
@@ -83,6 +89,11 @@ impl Pattern {
     /// What every text that matches begins with.
     pub fn prefix(&self) -> &str {
         self.0.split('*').next().unwrap_or_default()
+    }
+
+    /// Bytes of all that is not `*`.
+    pub fn literal_bytes(&self) -> usize {
+        self.0.bytes().filter(|byte| *byte != b'*').count()
     }
 
     /// Whether it matches one text only: itself.

@@ -15,7 +15,7 @@ use wasmill_core::event::{Event, NewEvent, Position};
 use wasmill_core::guest::{
     ComponentError, Disposition, Failure, GuestEngine, GuestEnvironment, GuestError, GuestModule, ProjectionGuest,
 };
-use wasmill_core::host::{Host, HostParts};
+use wasmill_core::host::{Host, HostOptions, HostParts};
 use wasmill_core::log::publish::Append;
 use wasmill_core::metrics::Metrics;
 use wasmill_core::plugin::descriptor::Kind;
@@ -119,7 +119,9 @@ impl ProjectionGuest for FakeGuest {
 async fn host_over(store: &Arc<MemoryStore>, engine: &Arc<FakeEngine>) -> Arc<Host> {
     let metrics = Arc::new(Metrics::new().unwrap());
     let (store, engine) = (Arc::clone(store) as Arc<dyn Store>, Arc::clone(engine) as Arc<dyn GuestEngine>);
-    Host::start(HostParts { store, engine, clock: Arc::new(SystemClock), metrics }).await.unwrap()
+    Host::start(HostParts { store, engine, clock: Arc::new(SystemClock), metrics, options: HostOptions::default() })
+        .await
+        .unwrap()
 }
 
 async fn fresh() -> (Arc<MemoryStore>, Arc<FakeEngine>, Arc<Host>) {

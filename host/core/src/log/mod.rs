@@ -2,6 +2,8 @@
 
 pub mod commit;
 pub mod filter;
+mod follow;
+pub mod others;
 pub mod publish;
 pub mod read;
 pub mod tail;

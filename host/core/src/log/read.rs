@@ -1,14 +1,12 @@
-//! Reading: pages of the log or of a stream, and readers that follow them live.
+//! Reading: pages of the log or of a stream. Readers that follow them live are in [`super::follow`].
 //!
 //! Nothing that is not durable is ever read: every page ends at the tail. A page says up to where it
 //! has looked, so that a reader tells "nothing there" from "not read yet", and goes on from there.
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::filter::Filter;
-use super::tail::Tail;
+use super::tail::{Cached, Tail};
 use crate::clock::Timestamp;
 use crate::code::{Code, Problem};
 use crate::event::{Event, Offset, Position};
@@ -17,8 +15,13 @@ use crate::name::StreamName;
 use crate::record::{StreamInfo, StreamState};
 use crate::store::{Direction, PageLimit, Store, StoreError};
 
+pub use super::follow::{LogFollower, StreamFollower};
+
 /// Times that one filtered page looks further before it returns with what it has, however little.
 const LOOKS_MAX: usize = 16;
+
+/// Times that a reader fetches what the tail cache lacks before it goes to the store by itself.
+const FETCHES_MAX: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -68,7 +71,7 @@ pub struct StreamPage {
 
 #[derive(Clone)]
 pub struct Reader {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     tail: Arc<Tail>,
 }
 
@@ -125,7 +128,10 @@ impl Reader {
     ) -> Result<(Vec<Event>, Option<Position>), ReadError> {
         if direction == Direction::Forward {
             let all = PageLimit { events: limits::PAGE_EVENTS_MAX, bytes: limits::PAGE_BYTES_MAX };
-            if let Some(events) = self.tail.read(from, if filter.matches_all() { room } else { all }) {
+            if let Some(mut events) = self.newest(from, if filter.matches_all() { room } else { all }).await? {
+                // The cache is filled just before the tail moves.
+                let announced = events.partition_point(|event| event.position() < tail);
+                events.truncate(announced);
                 return Ok(keep_matching(events, filter, room));
             }
         }
@@ -133,6 +139,29 @@ impl Reader {
         // The store may hold more than was announced: a commit that is being answered right now.
         read.events.retain(|event| event.position() < tail);
         Ok((read.events, read.next))
+    }
+
+    /// Events from the tail cache, if it reaches back to `from`.
+    pub(super) async fn newest(&self, from: Position, limit: PageLimit) -> Result<Option<Vec<Event>>, ReadError> {
+        for _ in 0..FETCHES_MAX {
+            match self.tail.read(from, limit) {
+                Cached::Events(events) => return Ok(Some(events)),
+                Cached::TooOld => return Ok(None),
+                Cached::Missing => self.fetch_missing().await?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fetches other hosts' events into the tail cache, once for all readers that want them.
+    async fn fetch_missing(&self) -> Result<(), ReadError> {
+        let _one_at_a_time = self.tail.fetching().await;
+        let Some((from, tail)) = self.tail.gap() else { return Ok(()) };
+        let limit = PageLimit { events: limits::PAGE_EVENTS_MAX, bytes: limits::PAGE_BYTES_MAX };
+        let read = self.store.read_log(from, Direction::Forward, &Filter::default(), limit).await?;
+        let until = read.next.unwrap_or(tail).min(tail);
+        self.tail.fill(from, until, &read.events);
+        Ok(())
     }
 
     /// The position of the oldest event that was recorded at `time` or later, or the tail.
@@ -174,19 +203,9 @@ impl Reader {
         let at_end = direction == Direction::Forward && (last.is_none() || next >= Some(next_offset));
         Ok(StreamPage { events, next, end: next.is_none() || at_end, next_offset })
     }
-
-    /// Follows the log from `from` on: what is there, then what comes.
-    pub fn follow_log(&self, from: Position, filter: Filter) -> LogFollower {
-        LogFollower { reader: self.clone(), next: from, filter, tail: self.tail.watch() }
-    }
-
-    /// Follows one stream from `from` on. The stream need not exist yet.
-    pub fn follow_stream(&self, stream: StreamName, from: Offset) -> StreamFollower {
-        StreamFollower { reader: self.clone(), stream, next: from, live_from: None, tail: self.tail.watch() }
-    }
 }
 
-fn bounded(limit: PageLimit) -> PageLimit {
+pub(super) fn bounded(limit: PageLimit) -> PageLimit {
     PageLimit {
         events: limit.events.clamp(1, limits::PAGE_EVENTS_MAX),
         bytes: limit.bytes.clamp(1, limits::PAGE_BYTES_MAX),
@@ -213,104 +232,4 @@ fn keep_matching(mut events: Vec<Event>, filter: &Filter, room: PageLimit) -> (V
         events.truncate(count);
     }
     (events, next)
-}
-
-/// A live reader of the log: every event from its start on, each once, in order.
-pub struct LogFollower {
-    reader: Reader,
-    next: Position,
-    filter: Filter,
-    tail: watch::Receiver<Position>,
-}
-
-impl LogFollower {
-    /// Everything before this was handed out or did not match.
-    pub fn next_position(&self) -> Position {
-        self.next
-    }
-
-    /// Waits for something to look at and returns it; the page may be empty when nothing in it
-    /// matched, and then says only how far it has come. Cancel safe.
-    pub async fn next_page(&mut self, limit: PageLimit) -> Result<LogPage, ReadError> {
-        wait_beyond(&mut self.tail, self.next).await?;
-        let page = self.reader.log_page(self.next, Direction::Forward, &self.filter, limit).await?;
-        self.next = page.next.unwrap_or(self.next);
-        Ok(page)
-    }
-
-    /// The same without waiting: an empty page at the tail.
-    pub async fn ready_page(&mut self, limit: PageLimit) -> Result<LogPage, ReadError> {
-        let page = self.reader.log_page(self.next, Direction::Forward, &self.filter, limit).await?;
-        self.next = page.next.unwrap_or(self.next);
-        Ok(page)
-    }
-}
-
-/// A live reader of one stream. It catches up through the stream's index, then reads the log's
-/// newest events beside everyone else, and goes back to the index when it falls behind them.
-pub struct StreamFollower {
-    reader: Reader,
-    stream: StreamName,
-    next: Offset,
-    /// Position from which on the newest events are looked through; `None` while catching up.
-    live_from: Option<Position>,
-    tail: watch::Receiver<Position>,
-}
-
-impl StreamFollower {
-    pub fn next_offset(&self) -> Offset {
-        self.next
-    }
-
-    /// Waits for events and returns at least one. Cancel safe.
-    pub async fn next_page(&mut self, limit: PageLimit) -> Result<Vec<Event>, ReadError> {
-        let limit = bounded(limit);
-        loop {
-            let events = match self.live_from {
-                None => self.catch_up(limit).await?,
-                Some(from) => self.look_through_newest(from, limit).await?,
-            };
-            if let Some(last) = events.last() {
-                self.next = Offset(last.offset().0 + 1);
-                return Ok(events);
-            }
-        }
-    }
-
-    async fn catch_up(&mut self, limit: PageLimit) -> Result<Vec<Event>, ReadError> {
-        let tail = self.reader.tail.next();
-        let hidden_below = self.reader.store.stream(&self.stream).await?.map_or(Offset(0), |info| info.oldest());
-        let from = self.next.max(hidden_below);
-        let mut events = self.reader.store.read_stream(&self.stream, from, Direction::Forward, limit).await?;
-        events.retain(|event| event.position() < tail);
-        if events.is_empty() {
-            // All of the stream that lies before `tail` has been handed out.
-            self.live_from = Some(tail);
-        }
-        Ok(events)
-    }
-
-    async fn look_through_newest(&mut self, from: Position, limit: PageLimit) -> Result<Vec<Event>, ReadError> {
-        wait_beyond(&mut self.tail, from).await?;
-        let Some(newest) = self.reader.tail.read(from, PageLimit { events: limits::PAGE_EVENTS_MAX, ..limit }) else {
-            self.live_from = None;
-            return Ok(Vec::new());
-        };
-        let looked_through = newest.last().map_or(from, |last| Position(last.position().0 + 1));
-        let mut events: Vec<Event> = newest
-            .into_iter()
-            .filter(|event| event.stream() == self.stream.as_str() && event.offset() >= self.next)
-            .collect();
-        if events.len() > limit.events {
-            events.truncate(limit.events);
-            self.live_from = events.last().map(|last| Position(last.position().0 + 1));
-        } else {
-            self.live_from = Some(looked_through);
-        }
-        Ok(events)
-    }
-}
-
-async fn wait_beyond(tail: &mut watch::Receiver<Position>, next: Position) -> Result<(), ReadError> {
-    tail.wait_for(|tail| *tail > next).await.map(|_| ()).map_err(|_| ReadError::Stopped)
 }

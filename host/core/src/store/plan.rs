@@ -119,13 +119,14 @@ impl Snapshot {
         let mut conflicts = Vec::new();
         let mut answers = Vec::with_capacity(unit.appends.len());
         find_doubled(unit, &mut conflicts);
-        for append in &unit.appends {
-            answers.push(self.first_answer(append, &mut conflicts));
+        for index in 0..unit.appends.len() {
+            answers.push(self.first_answer(unit, index, &mut conflicts));
         }
         if conflicts.is_empty() { Ok(answers) } else { Err(Rejection::IdConflicts(conflicts)) }
     }
 
-    fn first_answer(&self, append: &StreamAppend, conflicts: &mut Vec<IdConflict>) -> Option<Appended> {
+    fn first_answer(&self, unit: &Unit, index: usize, conflicts: &mut Vec<IdConflict>) -> Option<Appended> {
+        let (append, append_index) = (&unit.appends[index], index_of_several(unit, index));
         let known = |index: usize| self.known.get(&append.events[index].id);
         let first = (0..append.events.len()).find_map(known)?;
         let all_in_place = (0..append.events.len()).all(|index| {
@@ -146,7 +147,7 @@ impl Snapshot {
         conflicts.extend((0..append.events.len()).filter_map(|index| {
             let event = known(index)?;
             let stored = Some((StreamName::from_stored(event.stream()), event.offset()));
-            Some(IdConflict { id: append.events[index].id, index, stored })
+            Some(IdConflict { id: append.events[index].id, append: append_index, index, stored })
         }));
         None
     }
@@ -197,13 +198,16 @@ impl Snapshot {
         })
     }
 
-    fn check_stream(&self, stream: &StreamName) -> Result<(), Rejection> {
-        match self.streams.get(stream) {
-            None => Err(Rejection::NoStream { stream: stream.clone() }),
-            Some(head) if head.state == StreamState::Tombstoned => {
-                Err(Rejection::StreamTombstoned { stream: stream.clone() })
+    /// A stream's state goes one way, but for an append that brings it back.
+    fn check_state(&self, stream: &StreamName, new: StreamState) -> Result<(), Rejection> {
+        let stream_of = || stream.clone();
+        match self.streams.get(stream).map(|head| head.state) {
+            None => Err(Rejection::NoStream { stream: stream_of() }),
+            Some(StreamState::Tombstoned) => Err(Rejection::StreamTombstoned { stream: stream_of() }),
+            Some(StreamState::Deleted) if new == StreamState::Live => {
+                Err(Rejection::StreamDeleted { stream: stream_of() })
             }
-            Some(_) => Ok(()),
+            Some(StreamState::Deleted | StreamState::Live) => Ok(()),
         }
     }
 
@@ -214,8 +218,8 @@ impl Snapshot {
                 Change::PutDocuments { generation, .. }
                 | Change::Advance { generation, .. }
                 | Change::SetGenerationState { generation, .. } => *generation,
-                Change::SetStream { stream, .. } => {
-                    self.check_stream(stream)?;
+                Change::SetStream { stream, state, .. } => {
+                    self.check_state(stream, *state)?;
                     continue;
                 }
                 Change::Deploy { .. }
@@ -313,11 +317,19 @@ fn find_doubled(unit: &Unit, conflicts: &mut Vec<IdConflict>) {
         return;
     }
     let mut seen = HashSet::with_capacity(count);
-    for (index, event) in unit.appends.iter().flat_map(|append| append.events.iter().enumerate()) {
-        if !seen.insert(event.id) {
-            conflicts.push(IdConflict { id: event.id, index, stored: None });
+    for (append, events) in unit.appends.iter().map(|append| &append.events).enumerate() {
+        for (index, event) in events.iter().enumerate() {
+            if !seen.insert(event.id) {
+                let append = index_of_several(unit, append);
+                conflicts.push(IdConflict { id: event.id, append, index, stored: None });
+            }
         }
     }
+}
+
+/// An append's index in its unit, if there are others beside it.
+fn index_of_several(unit: &Unit, index: usize) -> Option<usize> {
+    (unit.appends.len() > 1).then_some(index)
 }
 
 #[cfg(test)]

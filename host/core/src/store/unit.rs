@@ -139,7 +139,8 @@ pub enum Change {
         exact: bool,
         config: Option<String>,
     },
-    /// Hides the stream's events below `truncate_before`, which never steps back, and may delete it.
+    /// Hides the stream's events below `truncate_before`, which never steps back, and may delete it. Only
+    /// an append makes a deleted stream live again.
     SetStream {
         stream: StreamName,
         truncate_before: Offset,
@@ -234,6 +235,9 @@ pub enum Rejection {
     NoGeneration { generation: GenerationId },
     #[error("stream `{stream}` does not exist")]
     NoStream { stream: StreamName },
+    /// Truncating it would bring it back.
+    #[error("stream `{stream}` was deleted")]
+    StreamDeleted { stream: StreamName },
     #[error("stream `{stream}` was deleted for good")]
     StreamTombstoned { stream: StreamName },
 }
@@ -260,10 +264,23 @@ pub struct WrongOffset {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdConflict {
     pub id: Uuid,
+    /// Index of its append in the unit; `None` when there is only one.
+    pub append: Option<usize>,
     /// Index in its append.
     pub index: usize,
-    /// Where the id stands already; `None` when it stands twice in this very append.
+    /// Where the id stands already; `None` when it stands twice in this very unit.
     pub stored: Option<(StreamName, Offset)>,
+}
+
+impl IdConflict {
+    fn add_to(problem: Problem, conflict: &Self) -> Problem {
+        let stored = match &conflict.stored {
+            Some((stream, offset)) => format!("{} is stored at {stream}/{offset}", conflict.id),
+            None => format!("{} stands twice in this append", conflict.id),
+        };
+        let append = conflict.append.map_or_else(String::new, |append| format!("appends[{append}]."));
+        problem.with(format!("{append}events[{}].id", conflict.index), stored)
+    }
 }
 
 impl Expected {
@@ -283,19 +300,15 @@ impl From<Rejection> for Problem {
             Rejection::ChecksFailed { offsets, conditions } => checks_failed(&offsets, &conditions),
             Rejection::IdConflicts(conflicts) => {
                 let message = "event ids are used once; these are taken by events of other content or place";
-                conflicts.iter().fold(Problem::new(Code::EventIdConflict, message), |problem, c| {
-                    let stored = match &c.stored {
-                        Some((stream, offset)) => format!("{} is stored at {stream}/{offset}", c.id),
-                        None => format!("{} stands twice in this append", c.id),
-                    };
-                    problem.with(format!("events[{}].id", c.index), stored)
-                })
+                conflicts.iter().fold(Problem::new(Code::EventIdConflict, message), IdConflict::add_to)
             }
             Rejection::Fenced { .. } | Rejection::NoGeneration { .. } => {
                 Problem::new(Code::PluginConflict, rejection.to_string())
             }
             Rejection::NoStream { .. } => Problem::new(Code::StreamNotFound, rejection.to_string()),
-            Rejection::StreamTombstoned { .. } => Problem::new(Code::StreamDeleted, rejection.to_string()),
+            Rejection::StreamDeleted { .. } | Rejection::StreamTombstoned { .. } => {
+                Problem::new(Code::StreamDeleted, rejection.to_string())
+            }
         }
     }
 }

@@ -88,6 +88,10 @@ pub(super) async fn an_emptied_stream_goes_on_where_it_was(store: &impl Store) {
     assert!(log(store).await.is_empty());
     let outcome = commit(store, &[append("s", Expected::NoStream, events("s", 2, 1))]).await.remove(0);
     assert!(outcome.is_err(), "a deleted stream is not `no stream`");
+    let truncate = Change::SetStream { stream: name("s"), truncate_before: Offset(1), state: StreamState::Live };
+    let outcome = commit(store, &[Unit::change(vec![truncate])]).await.remove(0);
+    let refused = Some(Rejection::StreamDeleted { stream: name("s") });
+    assert_eq!(outcome.err(), refused, "a late truncation does not bring it back");
     store
         .commit(&[append("s", Expected::Exactly(Offset(2)), events("s", 3, 2))], Timestamp(NOW.0 + 9))
         .await

@@ -1,34 +1,14 @@
-//! The log over the memory store: group commit, filters, and readers that follow.
-
-#![allow(clippy::unwrap_used, reason = "these are tests, though not in a `#[test]`")]
-
-use std::sync::Arc;
+//! Group commit, filters, and readers that follow.
 
 use bytes::Bytes;
 use uuid::Uuid;
-use wasmill_core::clock::{Clock, ManualClock, Timestamp};
 use wasmill_core::event::{NewEvent, Offset, Position};
-use wasmill_core::log::commit::group_commit;
 use wasmill_core::log::filter::{Filter, FilterTerm};
-use wasmill_core::log::publish::{Append, AppendError, Publisher};
-use wasmill_core::log::read::Reader;
-use wasmill_core::log::tail::Tail;
-use wasmill_core::metrics::Metrics;
+use wasmill_core::log::publish::{Append, AppendError};
 use wasmill_core::name::{Pattern, StreamName};
-use wasmill_core::store::memory::MemoryStore;
-use wasmill_core::store::{Direction, PageLimit, Store};
+use wasmill_core::store::{Direction, PageLimit};
 
-const PAGE: PageLimit = PageLimit { events: 1_000, bytes: 1 << 20 };
-
-fn log() -> (Publisher, Reader) {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp(1)));
-    let tail = Arc::new(Tail::new(Position(0)));
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let (committer, writer) = group_commit(Arc::clone(&store), Arc::clone(&tail), Arc::clone(&clock), metrics);
-    tokio::spawn(writer.run());
-    (Publisher::new(Arc::clone(&store), committer, clock), Reader::new(store, tail))
-}
+use super::support::{PAGE, host};
 
 fn append(stream: &str, event_type: &str, count: usize) -> Append {
     let event = || NewEvent {
@@ -42,7 +22,8 @@ fn append(stream: &str, event_type: &str, count: usize) -> Append {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_publishers_leave_no_gap_and_a_follower_misses_none() {
-    let (publisher, reader) = log();
+    let test = host().await;
+    let (publisher, reader) = (&test.host.publisher, &test.host.reader);
     let mut follower = reader.follow_log(Position(0), Filter::default());
     let mut of_stream = reader.follow_stream(StreamName::new("s-1").unwrap(), Offset(0));
     let publishers = (0..8).map(|p| {
@@ -78,7 +59,8 @@ async fn concurrent_publishers_leave_no_gap_and_a_follower_misses_none() {
 
 #[tokio::test]
 async fn a_filtered_page_says_how_far_it_looked() {
-    let (publisher, reader) = log();
+    let test = host().await;
+    let (publisher, reader) = (&test.host.publisher, &test.host.reader);
     for n in 0..100 {
         publisher.append(append("s", if n % 10 == 3 { "wanted" } else { "other" }, 1)).await.unwrap();
     }
@@ -97,7 +79,8 @@ async fn a_filtered_page_says_how_far_it_looked() {
 
 #[tokio::test]
 async fn every_broken_rule_of_a_batch_is_named_and_nothing_is_stored() {
-    let (publisher, reader) = log();
+    let test = host().await;
+    let (publisher, reader) = (&test.host.publisher, &test.host.reader);
     let mut batch = append("s", "a", 4);
     batch.events[1].event_type = String::new();
     batch.events[2].data = Bytes::from_static(b"{");
@@ -110,7 +93,8 @@ async fn every_broken_rule_of_a_batch_is_named_and_nothing_is_stored() {
 
 #[tokio::test]
 async fn a_cause_in_the_log_or_in_the_batch_passes_its_ids_on() {
-    let (publisher, reader) = log();
+    let test = host().await;
+    let (publisher, reader) = (&test.host.publisher, &test.host.reader);
     let mut first = append("s", "a", 1);
     first.events[0].origin.correlation_id = Some("c".into());
     first.events[0].origin.workflow_id = Some("w".into());

@@ -1,0 +1,11 @@
+//! The log over the memory store, with a clock that is the tests' own.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, though not in a `#[test]`")]
+
+mod configs;
+mod following;
+mod lifecycle;
+mod others;
+mod shared;
+mod support;
+mod transactions;
