@@ -144,7 +144,7 @@ async fn streams_and_log_are_read_both_ways_and_by_filter() {
         from_position: from,
         direction: direction.into(),
         limit,
-        filter: None,
+        ..ReadLogRequest::default()
     };
     assert_eq!(read(from(None, Direction::Forward, 0)).await, (0..30).collect::<Vec<_>>());
     assert_eq!(read(from(Some(27), Direction::Forward, 2)).await, [27, 28]);

@@ -30,7 +30,7 @@ async fn publish(host: &TestHost, count: u64, streams: u64) {
 async fn a_follower_of_the_log_sees_each_event_once_in_order() {
     let host = TestHost::start().await;
     publish(&host, 500, 3).await;
-    let request = FollowLogRequest { from_position: Some(0), filter: None };
+    let request = FollowLogRequest { from_position: Some(0), ..FollowLogRequest::default() };
     let mut pages = host.log().await.follow_log(request).await.expect("followed").into_inner();
     let read = async {
         let mut next = 0;
@@ -49,7 +49,7 @@ async fn a_follower_of_the_log_sees_each_event_once_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_of_a_stream_that_does_not_exist_yet_sees_it_from_its_first_event() {
     let host = TestHost::start().await;
-    let request = FollowStreamRequest { stream: "s-1".into(), from_offset: Some(0) };
+    let request = FollowStreamRequest { stream: "s-1".into(), from_offset: Some(0), from_time_us: None };
     let mut pages = host.log().await.follow_stream(request).await.expect("followed").into_inner();
     let read = async {
         let mut next = 0;
@@ -137,7 +137,7 @@ async fn server_sent_events_say_where_they_begin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_followers_and_exits_with_0() {
     let host = TestHost::start().await;
-    let request = FollowLogRequest { from_position: None, filter: None };
+    let request = FollowLogRequest::default();
     let mut pages = host.log().await.follow_log(request).await.expect("followed").into_inner();
     publish(&host, 4, 1).await;
     let (code, dir) = host.terminate().await;

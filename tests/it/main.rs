@@ -11,6 +11,7 @@ mod support;
 mod append;
 mod bad_input;
 mod cli;
+mod filters;
 mod flights;
 mod follow;
 mod kill;

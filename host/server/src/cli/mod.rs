@@ -191,7 +191,10 @@ mod tests {
             "wasmill publish - --output json",
             "wasmill read order-1 --from 3 --limit 10 --backward",
             "wasmill read --stream order-* --type order.*",
+            "wasmill read --key k --tag a --tag b --correlation-id c --until 9",
+            "wasmill read order-1 --from-time 2026-01-01T00:00:00Z --until-time 2026-01-02T00:00:00+01:00",
             "wasmill tail --from 0",
+            "wasmill tail --tag a --from-time 2026-01-01T00:00:00Z",
             "wasmill stream list order-*",
             "wasmill stream show order-1",
             "wasmill plugin new my-plugin --lang rust --path d",
@@ -235,6 +238,9 @@ mod tests {
             "wasmill publish f.jsonl --batch 0",
             "wasmill plugin new x --lang cobol",
             "wasmill read --output xml",
+            "wasmill read order-1 --tag a",
+            "wasmill read --from-time noon",
+            "wasmill read --until 3 --until-time 2026-01-01T00:00:00Z",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -18,7 +18,7 @@ use crate::wire;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Selection {
     /// One stream, read by its own offsets. Without it: the whole log, by position
-    #[arg(value_name = "STREAM", conflicts_with_all = ["streams", "types"])]
+    #[arg(value_name = "STREAM", conflicts_with_all = ["streams", "types", "keys", "tags", "correlation_ids"])]
     stream: Option<String>,
     /// Only streams whose names match; `*` stands for any text. May be given several times
     #[arg(long = "stream", value_name = "PATTERN")]
@@ -26,15 +26,36 @@ pub(crate) struct Selection {
     /// Only events whose types match; `*` stands for any text. May be given several times
     #[arg(long = "type", value_name = "PATTERN")]
     types: Vec<String>,
+    /// Only events with this key; one without a key has its stream's name. May be given several times
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
+    /// Only events that have this tag; given several times, all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Only events with this correlation id. May be given several times
+    #[arg(long = "correlation-id", value_name = "ID")]
+    correlation_ids: Vec<String>,
     #[command(flatten)]
     remote: Remote,
 }
 
 impl Selection {
     fn filter(&self) -> Option<Filter> {
-        let (streams, types) = (self.streams.clone(), self.types.clone());
-        (!streams.is_empty() || !types.is_empty()).then(|| Filter { terms: vec![FilterTerm { streams, types }] })
+        let term = FilterTerm {
+            streams: self.streams.clone(),
+            types: self.types.clone(),
+            keys: self.keys.clone(),
+            tags: self.tags.clone(),
+            correlation_ids: self.correlation_ids.clone(),
+        };
+        (term != FilterTerm::default()).then(|| Filter { terms: vec![term] })
     }
+}
+
+/// A time as it is written on a command line; inside, microseconds since the Unix epoch.
+fn time(text: &str) -> Result<i64, String> {
+    let parsed = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond);
+    parsed.map_err(|_| "it is not a time as RFC 3339 writes it, such as 2013-01-01T05:15:00Z".into())
 }
 
 #[derive(Args, Clone, Debug)]
@@ -44,6 +65,15 @@ pub(crate) struct ReadArgs {
     /// First offset or position, itself included [default: the beginning; backwards, the end]
     #[arg(long, value_name = "NUMBER")]
     from: Option<u64>,
+    /// Begin with what was recorded at this time or later; backwards, then or earlier
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "from")]
+    from_time: Option<i64>,
+    /// Offset or position at which reading ends, itself not included
+    #[arg(long, value_name = "NUMBER")]
+    until: Option<u64>,
+    /// End before what was recorded at this time or later; backwards, then or earlier
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "until")]
+    until_time: Option<i64>,
     /// Most events; 0 stands for all there are
     #[arg(long, default_value_t = 0, value_name = "EVENTS")]
     limit: u64,
@@ -59,6 +89,9 @@ pub(crate) struct TailArgs {
     /// First offset or position, itself included [default: only what comes]
     #[arg(long, value_name = "NUMBER")]
     from: Option<u64>,
+    /// Begin with what was recorded at this time or later
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "from")]
+    from_time: Option<i64>,
 }
 
 /// A page, whichever call it comes from.
@@ -75,30 +108,36 @@ pub(crate) async fn read(args: ReadArgs, output: Output) -> Result<(), Failure> 
 
 async fn open_read(client: &Client, args: &ReadArgs) -> Result<Pages, Failure> {
     let direction = if args.backward { Direction::Backward } else { Direction::Forward }.into();
-    let (from, limit) = (args.from, args.limit);
+    let ReadArgs { selection, from, from_time: from_time_us, until, until_time: until_time_us, limit, .. } = args;
+    let (from_time_us, until_time_us, limit) = (*from_time_us, *until_time_us, *limit);
     let mut log = client.log();
-    Ok(match &args.selection.stream {
+    Ok(match selection.stream.clone() {
         Some(stream) => {
-            let request = ReadStreamRequest { stream: stream.clone(), from_offset: from, direction, limit };
+            let (from_offset, until_offset) = (*from, *until);
+            let request =
+                ReadStreamRequest { stream, from_offset, direction, limit, from_time_us, until_offset, until_time_us };
             Pages::Stream(log.read_stream(request).await?.into_inner())
         }
         None => {
-            let filter = args.selection.filter();
-            let request = ReadLogRequest { from_position: from, direction, limit, filter };
+            let (from_position, until_position, filter) = (*from, *until, selection.filter());
+            let request =
+                ReadLogRequest { from_position, direction, limit, filter, from_time_us, until_position, until_time_us };
             Pages::Log(log.read_log(request).await?.into_inner())
         }
     })
 }
 
 async fn open_tail(args: &TailArgs) -> Result<Pages, Failure> {
-    let mut log = args.selection.remote.connect().await?.log();
-    Ok(match &args.selection.stream {
+    let TailArgs { selection, from, from_time: from_time_us } = args;
+    let (from, from_time_us) = (*from, *from_time_us);
+    let mut log = selection.remote.connect().await?.log();
+    Ok(match selection.stream.clone() {
         Some(stream) => {
-            let request = FollowStreamRequest { stream: stream.clone(), from_offset: args.from };
+            let request = FollowStreamRequest { stream, from_offset: from, from_time_us };
             Pages::FollowStream(log.follow_stream(request).await?.into_inner())
         }
         None => {
-            let request = FollowLogRequest { from_position: args.from, filter: args.selection.filter() };
+            let request = FollowLogRequest { from_position: from, filter: selection.filter(), from_time_us };
             Pages::FollowLog(log.follow_log(request).await?.into_inner())
         }
     })

@@ -7,7 +7,7 @@ use super::client::Remote;
 use super::exit::Failure;
 use super::output::{Output, Show};
 use super::table::{grouped, quoted, rfc3339, table};
-use crate::proto::{self, GetStreamRequest, ListStreamsRequest};
+use crate::proto::{self, GetStreamRequest, ListStreamsRequest, StreamState};
 
 /// What a host hands out at once.
 const PAGE: u32 = 1_000;
@@ -48,25 +48,34 @@ pub(crate) struct ShowArgs {
 #[serde(rename_all = "camelCase")]
 struct Stream {
     name: String,
+    state: &'static str,
     events: u64,
     first_offset: u64,
     next_offset: u64,
     last_position: u64,
     bytes: u64,
     created_at: String,
+    first_recorded_at: String,
     last_recorded_at: String,
 }
 
 impl From<proto::Stream> for Stream {
     fn from(stream: proto::Stream) -> Self {
         Self {
-            events: stream.next_offset.saturating_sub(stream.first_offset),
+            state: match stream.state() {
+                StreamState::Live => "live",
+                StreamState::Deleted => "deleted",
+                StreamState::Tombstoned => "tombstoned",
+                StreamState::Unspecified => "unknown",
+            },
+            events: stream.length,
             name: stream.name,
             first_offset: stream.first_offset,
             next_offset: stream.next_offset,
             last_position: stream.last_position,
             bytes: stream.bytes,
             created_at: rfc3339(stream.created_at_us),
+            first_recorded_at: rfc3339(stream.first_recorded_at_us),
             last_recorded_at: rfc3339(stream.last_recorded_at_us),
         }
     }
@@ -74,15 +83,16 @@ impl From<proto::Stream> for Stream {
 
 impl Show for Stream {
     fn to_text(&self) -> String {
-        let Stream { name, first_offset, next_offset, last_position, created_at, last_recorded_at, .. } = self;
+        let Stream { name, state, first_offset, next_offset, last_position, created_at, .. } = self;
         let (events, bytes) = (grouped(self.events), grouped(self.bytes));
         let offsets = match self.events {
-            0 => String::new(),
+            0 => format!("  (the next one gets offset {next_offset})"),
             _ => format!("  (offsets {first_offset} to {})", next_offset.saturating_sub(1)),
         };
         format!(
-            "{name}\n  events         {events}{offsets}\n  bytes          {bytes}\n  created        {created_at}\n  \
-             last appended  {last_recorded_at}  (position {last_position})"
+            "{name}\n  state          {state}\n  events         {events}{offsets}\n  bytes          {bytes}\n  \
+             created        {created_at}\n  oldest         {}\n  last appended  {}  (position {last_position})",
+            self.first_recorded_at, self.last_recorded_at
         )
     }
 }
@@ -101,9 +111,10 @@ impl Show for Streams {
             return String::new();
         }
         let rows = self.streams.iter().map(|stream| {
-            [stream.name.clone(), grouped(stream.events), grouped(stream.bytes), stream.last_recorded_at.clone()]
+            let Stream { name, state, events, bytes, last_recorded_at, .. } = stream;
+            [name.clone(), (*state).to_owned(), grouped(*events), grouped(*bytes), last_recorded_at.clone()]
         });
-        table(["stream", ">events", ">bytes", "last appended"], rows)
+        table(["stream", "state", ">events", ">bytes", "last appended"], rows)
     }
 
     fn note(&self) -> Option<String> {

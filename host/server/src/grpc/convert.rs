@@ -6,18 +6,18 @@ use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::{DEFAULT_CONTENT_TYPE, NewEvent, Offset, Origin, Position};
-use wasmill_core::limits::read as limits;
-use wasmill_core::log::filter::{Filter, FilterTerm};
+use wasmill_core::log::filter::Filter;
 use wasmill_core::log::publish::Append;
 use wasmill_core::name::Pattern;
 use wasmill_core::plugin::log::LogLine;
 use wasmill_core::projection::generation::{FailureInfo, Phase, Progress};
 use wasmill_core::projection::query::{BuildStatus, CollectionStatus, ProjectionStatus, WaitFor};
-use wasmill_core::record::PluginRecord;
-use wasmill_core::record::StreamInfo;
+use wasmill_core::record::{PluginRecord, StreamInfo, StreamState};
 use wasmill_core::store::{Appended, Direction, Document, Documents, Expected};
 
 use crate::app::complete;
+use crate::convert::Term;
+use crate::pages::{Bound, Range};
 use crate::{errors, proto};
 
 /// Converts an append; `defaults` stands in for what its events do not say of their origin.
@@ -105,7 +105,7 @@ pub(crate) fn problem(problem: Problem) -> proto::Problem {
     }
 }
 
-pub(crate) fn direction(direction: i32) -> Result<Direction, Problem> {
+fn direction(direction: i32) -> Result<Direction, Problem> {
     match proto::Direction::try_from(direction) {
         Ok(proto::Direction::Unspecified | proto::Direction::Forward) => Ok(Direction::Forward),
         Ok(proto::Direction::Backward) => Ok(Direction::Backward),
@@ -117,30 +117,56 @@ pub(crate) fn direction(direction: i32) -> Result<Direction, Problem> {
 }
 
 pub(crate) fn filter(filter: Option<proto::Filter>) -> Result<Filter, Problem> {
-    let terms = filter.map_or_else(Vec::new, |filter| filter.terms);
-    let patterns: usize = terms.iter().map(|term| term.streams.len() + term.types.len()).sum();
-    if patterns.max(terms.len()) > limits::FILTER_TERMS_MAX {
-        let message = format!("it has {patterns} patterns; the limit is {}", limits::FILTER_TERMS_MAX);
-        return Err(Problem::new(Code::InvalidArgument, "the filter is too long").with("filter", message));
-    }
-    let mut problem = Problem::new(Code::InvalidArgument, "the filter has patterns that are not allowed");
-    let mut all = |globs: &[String], at: &str| -> Vec<Pattern> {
-        let mut patterns = Vec::with_capacity(globs.len());
-        for (index, glob) in globs.iter().enumerate() {
-            match Pattern::new(glob) {
-                Ok(pattern) => patterns.push(pattern),
-                Err(error) => problem.details.push(detail(format!("{at}[{index}]"), error.to_string())),
-            }
+    let terms: Vec<Term> = filter.map_or_else(Vec::new, |filter| filter.terms).into_iter().map(term).collect();
+    let mut problem = Problem::new(Code::InvalidArgument, "the filter has entries that are not allowed");
+    let at = |term, list: &str, index| format!("filter.terms[{term}].{list}[{index}]");
+    let filter = crate::convert::filter(&terms, "filter", at, &mut problem.details);
+    if problem.details.is_empty() { Ok(filter) } else { Err(problem) }
+}
+
+fn term(term: proto::FilterTerm) -> Term {
+    let proto::FilterTerm { streams, types, keys, tags, correlation_ids } = term;
+    Term { streams, types, keys, tags, correlation_ids }
+}
+
+/// Where a read begins or ends: at a place or a time, of which a request may name one. `names` are those
+/// of the two fields.
+pub(crate) fn bound<T>(
+    place: Option<u64>,
+    time_us: Option<i64>,
+    names: [&str; 2],
+    typed: fn(u64) -> T,
+) -> Result<Option<Bound<T>>, Problem> {
+    match (place, time_us) {
+        (Some(_), Some(_)) => {
+            let message = format!("there is {} as well; give one of the two", names[0]);
+            Err(Problem::new(Code::InvalidArgument, "it is not clear what is to be read").with(names[1], message))
         }
-        patterns
-    };
-    let term = |(index, term): (usize, &proto::FilterTerm)| FilterTerm {
-        streams: all(&term.streams, &format!("filter.terms[{index}].streams")),
-        types: all(&term.types, &format!("filter.terms[{index}].types")),
-        ..FilterTerm::default()
-    };
-    let terms = terms.iter().enumerate().map(term).collect();
-    if problem.details.is_empty() { Ok(Filter::new(terms)) } else { Err(problem) }
+        (Some(place), None) => Ok(Some(Bound::At(typed(place)))),
+        (None, time_us) => Ok(time_us.map(|time_us| Bound::Time(Timestamp(time_us)))),
+    }
+}
+
+pub(crate) fn stream_range(request: &proto::ReadStreamRequest) -> Result<Range<Offset>, Problem> {
+    Ok(Range {
+        from: bound(request.from_offset, request.from_time_us, ["from_offset", "from_time_us"], Offset)?,
+        until: bound(request.until_offset, request.until_time_us, ["until_offset", "until_time_us"], Offset)?,
+        direction: direction(request.direction)?,
+        limit: all_if_zero(request.limit),
+    })
+}
+
+pub(crate) fn log_range(request: &proto::ReadLogRequest) -> Result<Range<Position>, Problem> {
+    Ok(Range {
+        from: bound(request.from_position, request.from_time_us, ["from_position", "from_time_us"], Position)?,
+        until: bound(request.until_position, request.until_time_us, ["until_position", "until_time_us"], Position)?,
+        direction: direction(request.direction)?,
+        limit: all_if_zero(request.limit),
+    })
+}
+
+fn all_if_zero(limit: u64) -> Option<u64> {
+    Some(limit).filter(|limit| *limit > 0)
 }
 
 /// An empty glob stands for all.
@@ -154,19 +180,26 @@ pub(crate) fn pattern(glob: &str) -> Result<Option<Pattern>, Problem> {
     Pattern::new(glob).map(Some).map_err(refuse)
 }
 
-fn detail(at: String, message: String) -> wasmill_core::code::Detail {
-    wasmill_core::code::Detail { at, message, facts: Vec::new() }
-}
-
 pub(crate) fn stream(info: &StreamInfo) -> proto::Stream {
     proto::Stream {
         name: info.name.to_string(),
-        first_offset: info.first_offset.0,
+        first_offset: info.oldest().0,
         next_offset: info.next_offset.0,
         bytes: info.bytes,
         created_at_us: info.created_at.0,
         last_recorded_at_us: info.last_recorded_at.0,
         last_position: info.last_position.0,
+        state: stream_state(info.state).into(),
+        length: info.event_count(),
+        first_recorded_at_us: info.first_recorded_at.0,
+    }
+}
+
+fn stream_state(state: StreamState) -> proto::StreamState {
+    match state {
+        StreamState::Live => proto::StreamState::Live,
+        StreamState::Deleted => proto::StreamState::Deleted,
+        StreamState::Tombstoned => proto::StreamState::Tombstoned,
     }
 }
 

@@ -14,7 +14,7 @@ use super::status::{refuse, status};
 use super::{bulk, convert};
 use crate::app::{App, origin_of};
 use crate::convert::stream_name;
-use crate::pages::{self, Batch, Range};
+use crate::pages::{self, Batch};
 use crate::proto::log_service_server::LogService;
 use crate::{proto, wire};
 
@@ -72,18 +72,16 @@ impl LogService for LogApi {
     ) -> Result<Response<Self::ReadStreamStream>, Status> {
         let request = request.into_inner();
         let stream = stream_name(&request.stream).map_err(|problem| status(&problem))?;
-        let direction = convert::direction(request.direction).map_err(|problem| status(&problem))?;
-        let range = Range { from: request.from_offset.map(Offset), direction, limit: all_if_zero(request.limit) };
-        let batches = pages::read_stream(&self.0, VIA, &range, stream);
+        let range = convert::stream_range(&request).map_err(|problem| status(&problem))?;
+        let batches = pages::read_stream(&self.0, VIA, &range, stream).await.map_err(refuse)?;
         Ok(in_messages(batches, |events, covered_through| proto::ReadStreamResponse { events, covered_through }))
     }
 
     async fn read_log(&self, request: Request<proto::ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
-        let request = request.into_inner();
-        let filter = convert::filter(request.filter).map_err(|problem| status(&problem))?;
-        let direction = convert::direction(request.direction).map_err(|problem| status(&problem))?;
-        let range = Range { from: request.from_position.map(Position), direction, limit: all_if_zero(request.limit) };
-        let batches = pages::read_log(&self.0, VIA, &range, filter);
+        let mut request = request.into_inner();
+        let filter = convert::filter(request.filter.take()).map_err(|problem| status(&problem))?;
+        let range = convert::log_range(&request).map_err(|problem| status(&problem))?;
+        let batches = pages::read_log(&self.0, VIA, &range, filter).await.map_err(refuse)?;
         Ok(in_messages(batches, |events, covered_through| proto::ReadLogResponse { events, covered_through }))
     }
 
@@ -91,12 +89,11 @@ impl LogService for LogApi {
         &self,
         request: Request<proto::FollowStreamRequest>,
     ) -> Result<Response<Self::FollowStreamStream>, Status> {
-        let request = request.into_inner();
-        let stream = stream_name(&request.stream).map_err(|problem| status(&problem))?;
-        let from = match request.from_offset {
-            Some(from) => Offset(from),
-            None => pages::end_of_stream(&self.0, &stream).await.map_err(refuse)?,
-        };
+        let proto::FollowStreamRequest { stream, from_offset, from_time_us } = request.into_inner();
+        let stream = stream_name(&stream).map_err(|problem| status(&problem))?;
+        let from = convert::bound(from_offset, from_time_us, ["from_offset", "from_time_us"], Offset);
+        let from = from.map_err(|problem| status(&problem))?;
+        let from = pages::start_in_stream(&self.0, &stream, from).await.map_err(refuse)?;
         let batches = pages::follow_stream(&self.0, VIA, from, stream);
         Ok(in_messages(batches, |events, _| proto::FollowStreamResponse { events }))
     }
@@ -105,9 +102,12 @@ impl LogService for LogApi {
         &self,
         request: Request<proto::FollowLogRequest>,
     ) -> Result<Response<Self::FollowLogStream>, Status> {
-        let request = request.into_inner();
-        let filter = convert::filter(request.filter).map_err(|problem| status(&problem))?;
-        let batches = pages::follow_log(&self.0, VIA, request.from_position.map(Position), filter);
+        let proto::FollowLogRequest { from_position, filter, from_time_us } = request.into_inner();
+        let filter = convert::filter(filter).map_err(|problem| status(&problem))?;
+        let from = convert::bound(from_position, from_time_us, ["from_position", "from_time_us"], Position);
+        let from = from.map_err(|problem| status(&problem))?;
+        let from = pages::start_in_log(&self.0, from).await.map_err(refuse)?;
+        let batches = pages::follow_log(&self.0, VIA, from, filter);
         Ok(in_messages(batches, |events, covered_through| proto::FollowLogResponse { events, covered_through }))
     }
 
@@ -138,8 +138,4 @@ impl LogService for LogApi {
         let next_position = self.0.host.reader.tail().next().0;
         Ok(Response::new(proto::GetLogResponse { log_id: self.0.host.log_id.to_string(), next_position }))
     }
-}
-
-fn all_if_zero(limit: u64) -> Option<u64> {
-    Some(limit).filter(|limit| *limit > 0)
 }

@@ -16,13 +16,14 @@ use wasmill_core::event::{Event, Offset, Position};
 use wasmill_core::log::read::ReadError;
 
 use super::event_out;
+use super::params::Params;
 use super::problem::{Refusal, failed};
-use super::request::{InPath, Params};
+use super::request::InPath;
 use super::streams::typed;
 use crate::app::App;
 use crate::convert::stream_name;
 use crate::errors;
-use crate::pages::{self, Batch, NUMBER_MAX};
+use crate::pages::{self, Batch, Bound, NUMBER_MAX};
 
 const VIA: &str = "sse";
 /// Keeps proxies from closing a connection on which nothing happens.
@@ -38,13 +39,11 @@ pub(super) async fn stream(
     mut params: Params,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
-    let from = params.number("from");
+    let from = params.bound(["from", "fromTime"], Offset);
     params.finish()?;
     let stream = stream_name(&name)?;
-    let from = match resume_after(&headers)?.or(from) {
-        Some(from) => Offset(from),
-        None => pages::end_of_stream(&app, &stream).await.map_err(failed)?,
-    };
+    let from = resume_after(&headers)?.map(|next| Bound::At(Offset(next))).or(from);
+    let from = pages::start_in_stream(&app, &stream, from).await.map_err(failed)?;
     Ok(sent(pages::follow_stream(&app, VIA, from, stream), from.0, |event| event.offset().0))
 }
 
@@ -53,10 +52,11 @@ pub(super) async fn log(
     mut params: Params,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
-    let (from, filter) = (params.number("from"), params.filter());
+    let (from, filter) = (params.bound(["from", "fromTime"], Position), params.filter());
     params.finish()?;
-    let from = resume_after(&headers)?.or(from).map_or_else(|| app.host.reader.tail().next(), Position);
-    Ok(sent(pages::follow_log(&app, VIA, Some(from), filter), from.0, |event| event.position().0))
+    let from = resume_after(&headers)?.map(|next| Bound::At(Position(next))).or(from);
+    let from = pages::start_in_log(&app, from).await.map_err(failed)?;
+    Ok(sent(pages::follow_log(&app, VIA, from, filter), from.0, |event| event.position().0))
 }
 
 /// Where a client that was here before goes on.

@@ -5,6 +5,7 @@ pub(crate) mod problem;
 
 mod event_in;
 pub(crate) mod event_out;
+mod params;
 mod request;
 mod view;
 

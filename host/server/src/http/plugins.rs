@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use wasmill_core::limits::plugin as limits;
 use wasmill_core::plugin::log::Level;
 
+use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
-use super::request::{InPath, Params, media_type, read_body, unsupported};
-use super::streams::PAGE_DEFAULT;
+use super::request::{InPath, media_type, read_body, unsupported};
 use super::view;
 use crate::app::App;
 use crate::convert;

@@ -16,9 +16,9 @@ use wasmill_core::limits::read as limits;
 use wasmill_core::projection::query::WaitFor;
 use wasmill_core::store::Document;
 
+use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
-use super::request::{InPath, Params};
-use super::streams::PAGE_DEFAULT;
+use super::request::InPath;
 use super::view;
 use crate::app::App;
 

@@ -14,8 +14,9 @@ use wasmill_core::log::publish::Append;
 use wasmill_core::store::Expected;
 
 use super::event_in::{self, Defaults, Layout};
+use super::params::Params;
 use super::problem::{Refusal, failed};
-use super::request::{InPath, Params, media_type, read_body, unsupported};
+use super::request::{InPath, media_type, read_body, unsupported};
 use super::view;
 use crate::app::{App, origin_of};
 use crate::pages::NUMBER_MAX;

@@ -15,18 +15,17 @@ use wasmill_core::limits::read as limits;
 use wasmill_core::log::read::ReadError;
 use wasmill_core::store::Direction;
 
+use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
 use super::publish::etag;
-use super::request::{InPath, Params, wants_lines};
+use super::request::{InPath, wants_lines};
 use super::{event_out, view};
 use crate::app::App;
 use crate::convert::stream_name;
-use crate::pages::{self, Batch, Range};
+use crate::pages::{self, Batch};
 
 /// How deliveries are counted.
 const VIA: &str = "http";
-/// Entries of a page when nothing is asked for.
-pub(super) const PAGE_DEFAULT: usize = 100;
 
 pub(super) async fn log(State(app): State<Arc<App>>, params: Params) -> Result<Json<Value>, Refusal> {
     params.finish()?;
@@ -67,9 +66,10 @@ pub(super) async fn events_of_stream(
 ) -> Result<Response<Body>, Refusal> {
     let stream = stream_name(&name)?;
     let lines = wants_lines(&headers);
-    let range = range(&mut params, lines, Offset);
+    let range = params.range(lines, Offset);
     params.finish()?;
-    answer(pages::read_stream(&app, VIA, &range, stream), range.direction, lines).await
+    let batches = pages::read_stream(&app, VIA, &range, stream).await.map_err(failed)?;
+    answer(batches, range.direction, lines).await
 }
 
 pub(super) async fn events_of_log(
@@ -78,25 +78,10 @@ pub(super) async fn events_of_log(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let lines = wants_lines(&headers);
-    let (range, filter) = (range(&mut params, lines, Position), params.filter());
+    let (range, filter) = (params.range(lines, Position), params.filter());
     params.finish()?;
-    answer(pages::read_log(&app, VIA, &range, filter), range.direction, lines).await
-}
-
-/// Lines go on to the end if no limit is asked for; a page does not.
-fn range<T>(params: &mut Params, lines: bool, place: fn(u64) -> T) -> Range<T> {
-    let (from, direction) = (params.number("from").map(place), params.direction());
-    let limit = match lines {
-        true => match params.number("limit") {
-            Some(0) => {
-                params.refuse("limit", "0 lines are none; leave it out for all");
-                None
-            }
-            limit => limit,
-        },
-        false => Some(params.limit(PAGE_DEFAULT, limits::PAGE_EVENTS_MAX) as u64),
-    };
-    Range { from, direction, limit }
+    let batches = pages::read_log(&app, VIA, &range, filter).await.map_err(failed)?;
+    answer(batches, range.direction, lines).await
 }
 
 async fn answer(

@@ -27,10 +27,13 @@ pub(crate) fn appended(appended: &Appended) -> Value {
 pub(crate) fn stream(info: &StreamInfo) -> Value {
     json!({
         "name": info.name.as_str(),
-        "firstOffset": info.first_offset.0,
+        "state": info.state.as_str(),
+        "length": info.event_count(),
+        "firstOffset": info.oldest().0,
         "nextOffset": info.next_offset.0,
         "bytes": info.bytes,
         "createdAt": rfc3339(info.created_at),
+        "firstRecordedAt": rfc3339(info.first_recorded_at),
         "lastRecordedAt": rfc3339(info.last_recorded_at),
         "lastPosition": info.last_position.0,
     })

@@ -1,6 +1,8 @@
 //! Reads and follows as streams of pages. A page is read when the one before has been taken, so that
 //! a slow reader holds one page and slows only itself.
 
+mod range;
+
 use std::sync::Arc;
 
 use futures_util::Stream;
@@ -13,24 +15,17 @@ use wasmill_core::log::read::{LogPage, ReadError, StreamPage};
 use wasmill_core::metrics::Metrics;
 use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::record::StreamInfo;
-use wasmill_core::store::{Direction, PageLimit};
+use wasmill_core::store::PageLimit;
 
 use crate::app::App;
+
+pub(crate) use range::{Bound, Range};
+use range::{Reading, Span};
 
 /// Offsets and positions end here, so that each is a JSON number.
 pub(crate) const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 pub(crate) const PAGE: PageLimit = PageLimit { events: limits::PAGE_EVENTS_MAX, bytes: limits::PAGE_BYTES_MAX };
-
-/// One bounded read.
-#[derive(Clone, Debug)]
-pub(crate) struct Range<T> {
-    /// Inclusive; `None` is where reading in this direction naturally begins.
-    pub(crate) from: Option<T>,
-    pub(crate) direction: Direction,
-    /// `None`: all there is.
-    pub(crate) limit: Option<u64>,
-}
 
 /// Events, and how far reading has come with them.
 #[derive(Debug, Default)]
@@ -42,99 +37,57 @@ pub(crate) struct Batch {
     pub(crate) more: bool,
 }
 
-struct Reading {
-    app: Arc<App>,
-    next: Option<u64>,
-    direction: Direction,
-    left: u64,
-    /// Forward reads end with what was there when they began, however fast the log grows.
-    until: u64,
-    delivered: GenericCounter<AtomicU64>,
-}
-
-impl Reading {
-    fn new(app: &Arc<App>, via: &str, from: u64, direction: Direction, limit: Option<u64>) -> Self {
-        let delivered = app.host.metrics.events_delivered.with_label_values(&[via]);
-        let (app, left, next) = (Arc::clone(app), limit.unwrap_or(u64::MAX), Some(from));
-        Self { app, next, direction, left, until: u64::MAX, delivered }
-    }
-
-    fn page_limit(&self) -> PageLimit {
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        PageLimit { events: PAGE.events.min(left), bytes: PAGE.bytes }
-    }
-
-    fn take(&mut self, events: Vec<Event>, next: Option<u64>, end: bool) -> Batch {
-        let from = self.next.unwrap_or_default();
-        let covered_through = match (self.direction, next) {
-            (Direction::Forward, Some(next)) if next > from => Some(next - 1),
-            (Direction::Forward, _) => None,
-            (Direction::Backward, Some(next)) => Some(next + 1),
-            // An empty log covers nothing.
-            (Direction::Backward, None) => (self.until > 0).then_some(0),
-        };
-        self.left -= events.len() as u64;
-        let next = next.filter(|next| !end && (self.direction == Direction::Backward || *next < self.until));
-        self.next = next.filter(|_| self.left > 0);
-        self.delivered.inc_by(events.len() as u64);
-        Batch { events, covered_through, more: next.is_some() }
-    }
-}
-
-/// The log, page by page.
-pub(crate) fn read_log(
+/// The log, page by page. Forward reads end with what was there when they began, however fast it grows.
+pub(crate) async fn read_log(
     app: &Arc<App>,
     via: &'static str,
     range: &Range<Position>,
     filter: Filter,
-) -> impl Stream<Item = Result<Batch, ReadError>> + Send + use<> {
-    let tail = app.host.reader.tail().next();
-    let natural = match range.direction {
-        Direction::Forward => Position(0),
-        Direction::Backward => tail,
-    };
-    let from = range.from.unwrap_or(natural).0.min(NUMBER_MAX);
-    let mut reading = Reading::new(app, via, from, range.direction, range.limit);
-    reading.until = tail.0;
-    let filter = Arc::new(filter);
-    try_unfold(reading, move |mut reading| {
-        let filter = Arc::clone(&filter);
+) -> Result<impl Stream<Item = Result<Batch, ReadError>> + Send + use<>, ReadError> {
+    let reader = app.host.reader.clone();
+    let span = Span::of_log(&reader, range).await?;
+    let reading = Reading::new(span, range.direction, range.limit, |event| event.position().0);
+    let (delivered, filter) = (delivered(app, via), Arc::new(filter));
+    Ok(try_unfold(reading, move |mut reading| {
+        let (reader, filter, delivered) = (reader.clone(), Arc::clone(&filter), delivered.clone());
         async move {
             let Some(from) = reading.next else { return Ok(None) };
-            let reader = reading.app.host.reader.clone();
             let page = reader.log_page(Position(from), reading.direction, &filter, reading.page_limit()).await?;
             let LogPage { events, next, end } = page;
             let batch = reading.take(events, next.map(|next| next.0), end);
+            delivered.inc_by(batch.events.len() as u64);
             Ok(Some((batch, reading)))
         }
-    })
+    }))
 }
 
 /// One stream, page by page.
-pub(crate) fn read_stream(
+pub(crate) async fn read_stream(
     app: &Arc<App>,
     via: &'static str,
     range: &Range<Offset>,
     stream: StreamName,
-) -> impl Stream<Item = Result<Batch, ReadError>> + Send + use<> {
-    let natural = match range.direction {
-        Direction::Forward => 0,
-        Direction::Backward => NUMBER_MAX,
-    };
-    let from = range.from.map_or(natural, |from| from.0).min(NUMBER_MAX);
-    let reading = Reading::new(app, via, from, range.direction, range.limit);
-    try_unfold(reading, move |mut reading| {
-        let stream = stream.clone();
+) -> Result<impl Stream<Item = Result<Batch, ReadError>> + Send + use<>, ReadError> {
+    let reader = app.host.reader.clone();
+    let span = Span::of_stream(&reader, range, &stream).await?;
+    let reading = Reading::new(span, range.direction, range.limit, |event| event.offset().0);
+    let delivered = delivered(app, via);
+    Ok(try_unfold(reading, move |mut reading| {
+        let (reader, stream, delivered) = (reader.clone(), stream.clone(), delivered.clone());
         async move {
             let Some(from) = reading.next else { return Ok(None) };
-            let reader = reading.app.host.reader.clone();
             let page = reader.stream_page(&stream, Offset(from), reading.direction, reading.page_limit()).await?;
             let StreamPage { events, next, end, next_offset } = page;
-            reading.until = reading.until.min(next_offset.0);
+            reading.span.high = reading.span.high.min(next_offset.0);
             let batch = reading.take(events, next.map(|next| next.0), end);
+            delivered.inc_by(batch.events.len() as u64);
             Ok(Some((batch, reading)))
         }
-    })
+    }))
+}
+
+fn delivered(app: &App, via: &str) -> GenericCounter<AtomicU64> {
+    app.host.metrics.events_delivered.with_label_values(&[via])
 }
 
 /// Counted among the followers for as long as it lives.
@@ -161,16 +114,14 @@ impl Drop for Following {
     }
 }
 
-/// The log from `from` on, for ever; `None`: only what comes. Ends with the host's stop.
+/// The log from `from` on, for ever. Ends with the host's stop.
 pub(crate) fn follow_log(
     app: &Arc<App>,
     via: &'static str,
-    from: Option<Position>,
+    from: Position,
     filter: Filter,
 ) -> impl Stream<Item = Result<Batch, ReadError>> + Send + use<> {
-    let reader = &app.host.reader;
-    let from = from.unwrap_or_else(|| reader.tail().next());
-    let follower = reader.follow_log(from, filter);
+    let follower = app.host.reader.follow_log(from, filter);
     let following = Following::new(&app.host.metrics, via);
     try_unfold((follower, following, Arc::clone(app)), |(mut follower, following, app)| async move {
         let page = tokio::select! {
@@ -226,8 +177,24 @@ pub(crate) async fn list_streams(
     Ok(StreamList { streams, next_after })
 }
 
-/// Where a follower of "only what comes" begins.
-pub(crate) async fn end_of_stream(app: &App, stream: &StreamName) -> Result<Offset, ReadError> {
-    let info = app.host.store.stream(stream).await?;
-    Ok(info.map_or(Offset(0), |info| info.next_offset))
+/// Where a follower of the log begins; `None`: with what comes.
+pub(crate) async fn start_in_log(app: &App, from: Option<Bound<Position>>) -> Result<Position, ReadError> {
+    match from {
+        None => Ok(app.host.reader.tail().next()),
+        Some(Bound::At(position)) => Ok(position),
+        Some(Bound::Time(time)) => app.host.reader.position_at(time).await,
+    }
+}
+
+/// The same for one stream, which need not exist yet.
+pub(crate) async fn start_in_stream(
+    app: &App,
+    stream: &StreamName,
+    from: Option<Bound<Offset>>,
+) -> Result<Offset, ReadError> {
+    match from {
+        None => Ok(app.host.store.stream(stream).await?.map_or(Offset(0), |info| info.next_offset)),
+        Some(Bound::At(offset)) => Ok(offset),
+        Some(Bound::Time(time)) => app.host.reader.offset_at(stream, time).await,
+    }
 }
