@@ -127,6 +127,13 @@ pub fn face(code: Code) -> Face {
             "A stream that was deleted comes back with its next append, and its offsets go on; one that was deleted for \
              good takes nothing more: use another name.",
         ),
+        Code::StreamProtected => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "The stream is protected by its configuration",
+            "Its configuration does not allow that it is deleted or truncated like this, as the message says. Change \
+             `deletion` in the configuration of the stream or of the pattern that says so.",
+        ),
         Code::PluginNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,
