@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError};
 use crate::stream::config::StreamConfig;
 use crate::stream::configs::StreamConfigs;
 use crate::stream::lifecycle::Streams;
+use crate::stream::retention::{Retention, RetentionOptions};
 use crate::tasks::{Tasks, chain};
 
 /// What a host is made of.
@@ -38,6 +39,7 @@ pub struct HostOptions {
     /// What holds for every stream of which no stream configuration says anything else; to be
     /// [checked](StreamConfig::check) before.
     pub stream_defaults: StreamConfig,
+    pub retention: RetentionOptions,
 }
 
 pub struct Host {
@@ -45,6 +47,7 @@ pub struct Host {
     pub reader: Reader,
     pub stream_configs: StreamConfigs,
     pub streams: Streams,
+    pub retention: Retention,
     pub plugins: Plugins,
     pub projections: Projections,
     pub store: Arc<dyn Store>,
@@ -106,12 +109,15 @@ impl Host {
             tail,
             metrics: Arc::clone(&metrics),
         };
+        let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
+        tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {
             publisher,
             reader,
             stream_configs,
             streams,
+            retention,
             plugins,
             projections,
             store,

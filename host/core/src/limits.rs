@@ -88,6 +88,13 @@ pub mod stream {
     pub const EFFECTIVE_CACHED_MAX: usize = 10_000;
     /// Events that one commit unit removes, so that appends are not held up behind it.
     pub const REMOVE_EVENTS_MAX: usize = 1_000;
+    /// A publisher that repeats an append within a day gets its first answer, though the events are gone.
+    /// They are forgotten once an hour.
+    pub const REMOVED_IDS_KEPT_HOURS: i64 = 24;
+    /// Streams that retention looks up at once.
+    pub const RETENTION_STREAMS_PAGE: usize = 256;
+    /// Pages of 1 MiB that retention reads of one stream in one run, to find what is beyond its bytes.
+    pub const RETENTION_PAGES_MAX: usize = 64;
     /// A hundred years.
     pub const SECONDS_MAX: u64 = 3_153_600_000;
     /// What a JSON number holds exactly.

@@ -3,7 +3,7 @@
 //! Names follow Prometheus: base units, `_total` for counters.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Metrics {
     pub units_rejected: IntCounter,
     pub events_removed: IntCounter,
     pub streams_deleted: IntCounter,
+    pub retention_last_run_seconds: Gauge,
+    pub retention_duration_seconds: Gauge,
     pub commit_seconds: Histogram,
     pub commit_units: Histogram,
     pub tail_position: IntGauge,
@@ -52,6 +54,12 @@ impl Metrics {
                 "Events removed by truncation, deletion and retention.",
             )?,
             streams_deleted: counter(r, "streams_deleted_total", "Streams deleted, on request or because empty.")?,
+            retention_last_run_seconds: seconds_gauge(
+                r,
+                "retention_last_run_timestamp_seconds",
+                "When retention last ran, since 1970.",
+            )?,
+            retention_duration_seconds: seconds_gauge(r, "retention_last_run_duration_seconds", "How long it took.")?,
             commit_seconds: histogram(r, seconds("commit_seconds", "Time of one transaction of the group commit."))?,
             commit_units: histogram(
                 r,
@@ -132,6 +140,12 @@ fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, pr
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
     let metric = IntGauge::new(name, help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn seconds_gauge(registry: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    let metric = Gauge::new(name, help)?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

@@ -1,4 +1,4 @@
-//! Reading: pages of the log or of a stream. Readers that follow them live are in [`super::follow`].
+//! Reading: pages of the log or of a stream. Readers that follow them live are in `follow.rs`.
 //!
 //! Nothing that is not durable is ever read: every page ends at the tail. A page says up to where it
 //! has looked, so that a reader tells "nothing there" from "not read yet", and goes on from there.

@@ -223,6 +223,13 @@ impl StreamConfig {
         if broken.is_empty() { Ok(()) } else { Err(InvalidConfig::Rules(broken)) }
     }
 
+    /// Whether it has a rule by which events, or the stream, go by themselves.
+    pub(super) fn lets_go(&self) -> bool {
+        let RetentionConfig { max_age_seconds, max_events, max_bytes } = self.retention;
+        let rules = [max_age_seconds, max_events, max_bytes, self.delete_when_empty_after_seconds];
+        rules.into_iter().flatten().any(|bound| bound > 0)
+    }
+
     /// What holds where nobody says anything else.
     pub(super) fn built_in() -> Self {
         Self {

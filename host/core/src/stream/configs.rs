@@ -144,6 +144,11 @@ impl StreamConfigs {
         Explained { effective, origins }
     }
 
+    /// Whether retention may have something to do for any stream.
+    pub(super) fn let_anything_go(&self) -> bool {
+        self.0.defaults.lets_go() || self.rules().records.values().any(|config| config.lets_go())
+    }
+
     pub fn may_publish(&self, stream: &StreamName, caller: Caller) -> bool {
         self.effective(stream).allows(caller, Access::Publish)
     }

@@ -2,7 +2,9 @@
 
 pub mod config;
 pub mod configs;
+mod cut;
 mod effective;
 pub mod lifecycle;
+pub mod retention;
 
 pub use effective::{Access, Caller, Effective, Keep};

@@ -6,6 +6,7 @@ mod configs;
 mod following;
 mod lifecycle;
 mod others;
+mod retention;
 mod shared;
 mod support;
 mod transactions;

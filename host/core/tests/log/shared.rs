@@ -84,7 +84,10 @@ impl LogStore for Shared {
     }
 
     async fn offset_at(&self, stream: &StreamName, time: Timestamp) -> Result<Offset, StoreError> {
-        self.memory.offset_at(stream, time).await
+        match stream.as_str() {
+            "damaged" => Err(StoreError::Damaged { what: "as its name says".into() }),
+            _ => self.memory.offset_at(stream, time).await,
+        }
     }
 
     async fn find_events(&self, ids: &[Uuid]) -> Result<Vec<Event>, StoreError> {

@@ -34,6 +34,7 @@ impl GuestEngine for NoEngine {
 
 pub(crate) struct TestHost {
     pub(crate) host: Arc<Host>,
+    pub(crate) clock: ManualClock,
 }
 
 pub(crate) async fn host() -> TestHost {
@@ -41,10 +42,14 @@ pub(crate) async fn host() -> TestHost {
 }
 
 pub(crate) async fn host_over(store: Arc<dyn Store>) -> TestHost {
+    host_with(store, HostOptions::default()).await
+}
+
+pub(crate) async fn host_with(store: Arc<dyn Store>, options: HostOptions) -> TestHost {
     let clock = ManualClock::at(Timestamp(1_000 * DAY_US));
     let (engine, metrics) = (Arc::new(NoEngine), Arc::new(Metrics::new().unwrap()));
-    let parts = HostParts { store, engine, clock: Arc::new(clock), metrics, options: HostOptions::default() };
-    TestHost { host: Host::start(parts).await.unwrap() }
+    let parts = HostParts { store, engine, clock: Arc::new(clock.clone()), metrics, options };
+    TestHost { host: Host::start(parts).await.unwrap(), clock }
 }
 
 impl TestHost {
