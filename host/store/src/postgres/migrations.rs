@@ -5,9 +5,10 @@ use sqlx::SqlStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "log", include_str!("../../../../migrations/postgres/0001_log.sql")),
     (2, "append", include_str!("../../../../migrations/postgres/0002_append.sql")),
+    (3, "event view", include_str!("../../../../migrations/postgres/0003_event_view.sql")),
 ];
 
 /// The newest version that this binary knows.
