@@ -211,6 +211,12 @@ pub trait Store: LogStore + DocumentStore + PluginStore + 'static {
         std::future::pending().await
     }
 
+    /// Whether this host has the lead, which one host of a store has at a time: takes it if it is free, and
+    /// keeps it until it closes or loses its connection.
+    async fn try_lead(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// Takes over what another store has, places unchanged; for a store that nobody else uses. A
     /// copy begins with the events, in position order, and ends with [`Import::Head`].
     async fn import(&self, part: Import) -> Result<(), StoreError>;

@@ -246,6 +246,10 @@ impl Store for PostgresStore {
         self.others.changed().await;
     }
 
+    async fn try_lead(&self) -> Result<bool, StoreError> {
+        self.others.try_lead().await.map_err(store_error)
+    }
+
     async fn import(&self, part: Import) -> Result<(), StoreError> {
         self.writer.lock().await.import(part).await
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPool};
+use sqlx::postgres::{PgConnection, PgListener, PgPool};
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,6 +19,8 @@ pub(super) struct Others {
     host: Uuid,
     pool: PgPool,
     state: Mutex<State>,
+    /// The connection that holds the lead: the lock is its session's.
+    lead: Mutex<Option<PgConnection>>,
 }
 
 #[derive(Default)]
@@ -28,7 +31,7 @@ struct State {
 
 impl Others {
     pub(super) fn new(host: Uuid, pool: PgPool) -> Self {
-        Self { host, pool, state: Mutex::default() }
+        Self { host, pool, state: Mutex::default(), lead: Mutex::default() }
     }
 
     /// Resolves when another host has told of an append, or a look is due anyway.
@@ -82,7 +85,27 @@ impl Others {
         }
     }
 
+    /// Takes the lead if no other host has it.
+    pub(super) async fn try_lead(&self) -> sqlx::Result<bool> {
+        /// "WSML", so that other programs on the same database are not in the way.
+        const LOCK: &str = "select pg_try_advisory_lock(1465077068)";
+        let mut lead = self.lead.lock().await;
+        if lead.is_some() {
+            return Ok(true);
+        }
+        let mut connection = self.pool.connect_options().connect().await?;
+        let leads: bool = sqlx::query_scalar(LOCK).fetch_one(&mut connection).await?;
+        if leads {
+            *lead = Some(connection);
+        }
+        Ok(leads)
+    }
+
     pub(super) async fn leave(&self) {
+        if let Some(lead) = self.lead.lock().await.take() {
+            // The lock ends with the session, however that ends.
+            let _ = lead.close().await;
+        }
         if let Ok(mut state) = self.state.try_lock() {
             state.listener = None;
         }
