@@ -90,7 +90,9 @@ impl Host {
             metrics: Arc::clone(&metrics),
         };
         let plugins = Plugins::new(context, engine, tasks.clone());
-        plugins.resume().await?;
+        if !plugins.start().await? {
+            tasks.spawn("lead", plugins.clone().start_later(tasks.stop_token()));
+        }
         let stream_configs = StreamConfigs::new(Arc::clone(&store), committer.clone(), options.stream_defaults);
         stream_configs.reload().await?;
         let others = Others {

@@ -6,7 +6,12 @@
 //! same file names in each; its tables are in `migrations/`.
 
 mod chunk;
+mod heads;
+mod location;
 mod matches;
+mod number;
+mod page;
+pub mod postgres;
 mod removal;
 pub mod sqlite;
 mod term;
@@ -14,4 +19,6 @@ mod term;
 mod tests;
 mod walk;
 
+pub use location::{InvalidLocation, Location, OpenError, OpenOptions, SchemaVersion};
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};

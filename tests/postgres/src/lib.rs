@@ -57,9 +57,10 @@ pub enum Stop {
     Kill,
 }
 
-/// One server shared by the tests of a process, started on first use, ended when the process ends.
+/// One server shared by the tests of a process, started on first use, ended when the process ends. It does
+/// not sync: tests of durability start their own.
 pub fn shared() -> &'static Postgres {
-    static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+    static SHARED: LazyLock<Postgres> = LazyLock::new(|| Postgres::start_with(&[("fsync", "off")]));
     &SHARED
 }
 

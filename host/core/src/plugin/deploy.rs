@@ -40,6 +40,8 @@ pub enum DeployError {
     OtherKind { name: String, is: Kind, wants: Kind },
     #[error("{} plugins are deployed, which is the limit", limits::PLUGINS_MAX)]
     TooMany,
+    #[error("plugins run on another host of this database; deploy there")]
+    Elsewhere,
     #[error("the deployment could not be stored")]
     Commit(#[from] CommitError),
     #[error("the store could not be read")]
@@ -54,6 +56,8 @@ pub struct PluginNotFound(pub String);
 pub enum RemoveError {
     #[error(transparent)]
     NotFound(#[from] PluginNotFound),
+    #[error("plugins run on another host of this database; remove it there")]
+    Elsewhere,
     #[error("the removal could not be stored")]
     Commit(#[from] CommitError),
 }
@@ -86,7 +90,7 @@ impl From<DeployError> for Problem {
             DeployError::Descriptor(DescriptorError::TooLarge { .. } | DescriptorError::Shape(_)) => {
                 Problem::new(Code::DescriptorInvalid, message)
             }
-            DeployError::OtherKind { .. } => Problem::new(Code::PluginConflict, message),
+            DeployError::OtherKind { .. } | DeployError::Elsewhere => Problem::new(Code::PluginConflict, message),
             DeployError::TooMany => Problem::new(Code::LimitReached, message),
             DeployError::Commit(commit) => commit.into(),
             DeployError::Store(store) => Problem::from(&store),
@@ -104,6 +108,7 @@ impl From<RemoveError> for Problem {
     fn from(error: RemoveError) -> Self {
         match error {
             RemoveError::NotFound(not_found) => not_found.into(),
+            RemoveError::Elsewhere => Problem::new(Code::PluginConflict, error.to_string()),
             RemoveError::Commit(commit) => commit.into(),
         }
     }

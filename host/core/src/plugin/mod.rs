@@ -2,6 +2,7 @@
 
 pub mod deploy;
 pub mod descriptor;
+mod lead;
 pub mod log;
 pub mod registry;
 pub(crate) mod swap;

@@ -4,7 +4,7 @@
 //! the store and then in the map; look-ups never wait for them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub(super) struct Inner {
     pub(super) changing: Mutex<()>,
     deployed: RwLock<BTreeMap<String, Arc<Deployment>>>,
     generations_made: AtomicU64,
+    /// Of several hosts on one store, this one runs the plugins.
+    pub(super) leads: AtomicBool,
 }
 
 /// A plugin as it runs now.
@@ -72,6 +74,7 @@ impl Plugins {
             changing: Mutex::default(),
             deployed: RwLock::default(),
             generations_made: AtomicU64::new(0),
+            leads: AtomicBool::new(false),
         }))
     }
 
@@ -90,6 +93,9 @@ impl Plugins {
         let checked = self.check(component.clone()).await.inspect_err(|error| {
             tracing::warn!(event_id = log_id::PLUGIN_REFUSED, reason = %error, "component refused");
         })?;
+        if !self.leads() {
+            return Err(DeployError::Elsewhere);
+        }
         let _changing = self.0.changing.lock().await;
         let name = &checked.descriptor.name;
         let current = self.deployment(name);
@@ -288,6 +294,9 @@ impl Plugins {
 
     /// Stops a plugin and removes it with its revisions and read models.
     pub async fn remove(&self, name: &str) -> Result<(), RemoveError> {
+        if !self.leads() {
+            return Err(RemoveError::Elsewhere);
+        }
         let _changing = self.0.changing.lock().await;
         let deployment = self.deployment(name).ok_or_else(|| PluginNotFound(name.into()))?;
         let generations: Vec<_> = deployment.serving().into_iter().chain(deployment.building()).collect();

@@ -5,6 +5,7 @@
 //! [`memory`] store is the executable specification, [`conformance`] the suite that every store passes.
 
 pub mod conformance;
+pub mod copy;
 pub mod memory;
 pub mod plan;
 pub mod unit;
@@ -208,6 +209,12 @@ pub trait Store: LogStore + DocumentStore + PluginStore + 'static {
     /// Resolves when another host may have moved the head; never for a store that has one host.
     async fn changed(&self) {
         std::future::pending().await
+    }
+
+    /// Whether this host has the lead, which one host of a store has at a time: takes it if it is free, and
+    /// keeps it until it closes or loses its connection.
+    async fn try_lead(&self) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     /// Takes over what another store has, places unchanged; for a store that nobody else uses. A

@@ -122,11 +122,18 @@ impl Snapshot {
         for index in 0..unit.appends.len() {
             answers.push(self.first_answer(unit, index, &mut conflicts));
         }
+        let repeated = answers.iter().filter(|answer| answer.is_some()).count();
+        if conflicts.is_empty() && repeated > 0 && repeated < answers.len() {
+            // Appended together, or not at all: what was stored earlier was another unit.
+            for index in (0..answers.len()).filter(|index| answers[*index].is_some()) {
+                self.name_known(unit, index, &mut conflicts);
+            }
+        }
         if conflicts.is_empty() { Ok(answers) } else { Err(Rejection::IdConflicts(conflicts)) }
     }
 
     fn first_answer(&self, unit: &Unit, index: usize, conflicts: &mut Vec<IdConflict>) -> Option<Appended> {
-        let (append, append_index) = (&unit.appends[index], index_of_several(unit, index));
+        let append = &unit.appends[index];
         let known = |index: usize| self.known.get(&append.events[index].id);
         let first = (0..append.events.len()).find_map(known)?;
         let all_in_place = (0..append.events.len()).all(|index| {
@@ -144,12 +151,19 @@ impl Snapshot {
                 duplicate: true,
             });
         }
+        self.name_known(unit, index, conflicts);
+        None
+    }
+
+    /// Every event of an append whose id is known, as a conflict.
+    fn name_known(&self, unit: &Unit, index: usize, conflicts: &mut Vec<IdConflict>) {
+        let (append, append_index) = (&unit.appends[index], index_of_several(unit, index));
+        let known = |index: usize| self.known.get(&append.events[index].id);
         conflicts.extend((0..append.events.len()).filter_map(|index| {
             let event = known(index)?;
             let stored = Some((StreamName::from_stored(event.stream()), event.offset()));
             Some(IdConflict { id: append.events[index].id, append: append_index, index, stored })
         }));
-        None
     }
 
     /// All failing checks are reported together.
@@ -352,6 +366,19 @@ mod tests {
             Err(Rejection::IdConflicts(conflicts)) if conflicts.len() == 1
         ));
         assert!(Snapshot::default().plan(&unit([1, 2]), Timestamp(1)).is_ok());
+    }
+
+    #[test]
+    fn a_unit_is_repeated_as_a_whole_or_is_another_one() {
+        let unit = |ids: [u128; 2]| Unit { appends: vec![append("a", ids[0]), append("b", ids[1])], ..Unit::default() };
+        let mut snapshot = Snapshot::default();
+        snapshot.plan(&unit([1, 2]), Timestamp(1)).unwrap();
+        let again = snapshot.plan(&unit([1, 2]), Timestamp(1)).unwrap();
+        assert!(again.appends.iter().all(|append| append.duplicate));
+        assert!(matches!(
+            snapshot.plan(&unit([1, 3]), Timestamp(1)),
+            Err(Rejection::IdConflicts(conflicts)) if conflicts.len() == 1
+        ));
     }
 
     #[test]

@@ -18,13 +18,15 @@ pub(crate) enum ConfigCommand {
 struct Checked {
     listen: String,
     data_dir: String,
+    store: String,
     token: bool,
 }
 
 impl Show for Checked {
     fn to_text(&self) -> String {
         let token = if self.token { "asks for a token" } else { "asks for no token" };
-        format!("the configuration is sound: listens on {}, keeps its data in {}, {token}", self.listen, self.data_dir)
+        let Self { listen, store, .. } = self;
+        format!("the configuration is sound: listens on {listen}, keeps its events in {store}, {token}")
     }
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn run(command: ConfigCommand, output: Output) -> Result<(), Failure>
     output.show(&Checked {
         listen: config.server.listen.to_string(),
         data_dir: config.store.data_dir.display().to_string(),
+        store: config.store.location().to_string(),
         token: config.access.token.is_some(),
     })
 }

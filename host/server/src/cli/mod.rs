@@ -4,6 +4,7 @@
 mod bench;
 mod client;
 mod config;
+mod database;
 mod demo;
 mod event;
 mod exit;
@@ -70,6 +71,11 @@ enum Command {
     /// Projections and their read models
     #[command(subcommand)]
     Projection(projection::ProjectionCommand),
+    /// Bring a database to the version of this binary, or say whether that is necessary
+    Migrate(database::MigrateArgs),
+    /// Copy everything from one store to another, places and checkpoints unchanged
+    #[command(after_help = database::COPY_ADVICE)]
+    Copy(database::CopyArgs),
     /// Measure a host
     #[command(subcommand, after_help = bench::ADVICE)]
     Bench(bench::BenchCommand),
@@ -109,6 +115,8 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args, output).await,
         Command::Publish(args) => publish::run(args, output).await,
         Command::Tail(args) => read::tail(args, output).await,
+        Command::Migrate(args) => database::migrate(args, output).await,
+        Command::Copy(args) => database::copy(args, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completions { shell } => completions(shell, output),
         Command::Transact(args) => until_interrupted(transact::run(args, output)).await,

@@ -93,16 +93,18 @@ impl From<proto::Stream> for Stream {
 
 impl Show for Stream {
     fn to_text(&self) -> String {
-        let Stream { name, state, first_offset, next_offset, last_position, created_at, .. } = self;
+        let Stream { name, state, first_offset, next_offset, last_position, created_at, last_recorded_at, .. } = self;
         let (events, bytes) = (grouped(self.events), grouped(self.bytes));
-        let offsets = match self.events {
-            0 => format!("  (the next one gets offset {next_offset})"),
-            _ => format!("  (offsets {first_offset} to {})", next_offset.saturating_sub(1)),
+        let (offsets, oldest) = match self.events {
+            0 => (format!("  (the next one gets offset {next_offset})"), String::new()),
+            _ => {
+                let offsets = format!("  (offsets {first_offset} to {})", next_offset.saturating_sub(1));
+                (offsets, format!("\n  oldest         {}", self.first_recorded_at))
+            }
         };
         format!(
             "{name}\n  state          {state}\n  events         {events}{offsets}\n  bytes          {bytes}\n  \
-             created        {created_at}\n  oldest         {}\n  last appended  {}  (position {last_position})",
-            self.first_recorded_at, self.last_recorded_at
+             created        {created_at}{oldest}\n  last appended  {last_recorded_at}  (position {last_position})"
         )
     }
 }

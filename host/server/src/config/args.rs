@@ -18,6 +18,14 @@ pub struct ServeArgs {
     /// Where everything is kept [default: ./wasmill-data] [env: WASMILL_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
+    /// Store: memory:, sqlite:PATH or postgres://user:password@host:port/database [default: SQLite in the
+    /// data directory] [env: WASMILL_STORE]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Whether the database is made, and brought to this version, at start [default: true]
+    /// [env: WASMILL_MIGRATE]
+    #[arg(long, value_name = "BOOL")]
+    pub migrate: Option<String>,
     /// Token that callers have to bear; every user of the machine can see flags, so rather use
     /// --token-file [env: WASMILL_TOKEN]
     #[arg(long, value_name = "TOKEN")]
@@ -67,6 +75,8 @@ impl ServeArgs {
             config: _,
             listen,
             data_dir,
+            store,
+            migrate,
             token,
             token_file,
             insecure,
@@ -87,6 +97,8 @@ impl ServeArgs {
             p if p == parts::ALLOWED_ORIGINS.path => return allowed_origins.clone(),
             p if p == parts::LISTEN.path => listen,
             p if p == parts::DATA_DIR.path => data_dir,
+            p if p == parts::STORE_URL.path => store,
+            p if p == parts::MIGRATE.path => migrate,
             p if p == parts::TOKEN.path => token,
             p if p == parts::TOKEN_FILE.path => token_file,
             p if p == parts::INSECURE.path => &insecure,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmill_store::Location;
 
 use super::settings::{Key, Settings};
 use super::value::{Token, Value};
@@ -27,6 +28,8 @@ keys! {
     ALLOWED_HOSTS = "access.allowed_hosts", "--allowed-host", "WASMILL_ALLOWED_HOSTS";
     ALLOWED_ORIGINS = "access.allowed_origins", "--allowed-origin", "WASMILL_ALLOWED_ORIGINS";
     DATA_DIR = "store.data_dir", "--data-dir", "WASMILL_DATA_DIR";
+    STORE_URL = "store.url", "--store", "WASMILL_STORE";
+    MIGRATE = "store.migrate", "--migrate", "WASMILL_MIGRATE";
     READERS = "store.readers", "--readers", "WASMILL_READERS";
     CALL_DEADLINE = "wasm.call_deadline", "--call-deadline", "WASMILL_CALL_DEADLINE";
     MEMORY_LIMIT = "wasm.memory_limit", "--memory-limit", "WASMILL_MEMORY_LIMIT";
@@ -114,16 +117,29 @@ fn read_token(settings: &mut Settings) -> Option<Token> {
 /// `[store]`
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// Everything that the host keeps. Default: `./wasmill-data`.
+    /// What the host keeps beside the store: compiled plugins, and the lock that lets one host in; and the
+    /// embedded database, if no other is named. Default: `./wasmill-data`.
     pub data_dir: PathBuf,
+    /// Default: an SQLite database in `data_dir`.
+    pub url: Option<Location>,
+    /// Whether the database is made, and brought to this version, at start. Default: true; else
+    /// `wasmill migrate` does it.
+    pub migrate: bool,
     /// Connections that read the database beside the one that writes. Default: 4.
     pub readers: usize,
 }
 
 impl StoreConfig {
+    /// Where the store is.
+    pub fn location(&self) -> Location {
+        self.url.clone().unwrap_or_else(|| Location::Sqlite(self.data_dir.join("wasmill.db")))
+    }
+
     pub(super) fn read(settings: &mut Settings) -> Self {
         Self {
             data_dir: settings.value(&DATA_DIR, PathBuf::from("./wasmill-data")),
+            url: settings.optional(&STORE_URL),
+            migrate: settings.value(&MIGRATE, true),
             readers: settings.within(&READERS, 4, 1..=64),
         }
     }

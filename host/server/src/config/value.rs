@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmill_store::Location;
 
 /// A value that can be read from text. The error is what is wrong, without the key.
 pub(super) trait Value: Sized {
@@ -76,6 +77,15 @@ impl Value for PathBuf {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.is_empty() { Err("the path is empty".into()) } else { Ok(text.into()) }
+    }
+}
+
+impl Value for Location {
+    const EXPECTED: &'static str = "`memory:`, `sqlite:PATH` or `postgres://user:password@host:port/database`";
+
+    /// Says nothing of what was given: it may hold a password.
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "it is not the URL of a store".into())
     }
 }
 

@@ -41,13 +41,12 @@ impl DataDir {
 
     /// Where everything is in it.
     pub fn places(&self) -> Places {
-        Places { database: self.path.join("wasmill.db"), cache: self.path.join("cache") }
+        Places { cache: self.path.join("cache") }
     }
 }
 
 #[derive(Clone, Debug)]
 pub struct Places {
-    pub database: PathBuf,
     /// Compiled plugins.
     pub cache: PathBuf,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmill_core::clock::{Clock, SystemClock};
 use wasmill_core::host::{HostOptions, HostParts};
 use wasmill_core::metrics::Metrics;
-use wasmill_store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use wasmill_store::{OpenError, OpenOptions};
 use wasmill_wasm::{EngineError, WasmConfig, WasmEngine};
 
 use super::data_dir::Places;
@@ -24,11 +24,8 @@ pub enum PartsError {
 
 pub(super) async fn open(config: Config, data_dir: Places) -> Result<HostParts, PartsError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = SqliteOptions {
-        readers: u32::try_from(config.store.readers).unwrap_or(u32::MAX),
-        ..SqliteOptions::at(data_dir.database)
-    };
-    let store = SqliteStore::open(options).await?;
+    let readers = u32::try_from(config.store.readers).unwrap_or(u32::MAX);
+    let store = config.store.location().open(OpenOptions { readers, migrate: config.store.migrate }).await?;
     let wasm = WasmConfig {
         guest_threads: config.wasm.threads,
         call_deadline: config.wasm.call_deadline,
@@ -38,5 +35,5 @@ pub(super) async fn open(config: Config, data_dir: Places) -> Result<HostParts, 
     };
     let engine = WasmEngine::new(wasm, Arc::clone(&clock))?;
     let metrics = Arc::new(Metrics::new()?);
-    Ok(HostParts { store: Arc::new(store), engine: Arc::new(engine), clock, metrics, options: HostOptions::default() })
+    Ok(HostParts { store, engine: Arc::new(engine), clock, metrics, options: HostOptions::default() })
 }

@@ -26,8 +26,9 @@ use super::import;
 use super::log::{self, LogHead};
 use super::removal::{self, Prepared};
 use super::rows::Statement;
-use super::streams::{Head, Heads, StreamRow};
+use super::streams;
 use crate::chunk::chunks_of;
+use crate::heads::{Head, Heads, StreamRow};
 
 type Outcomes = Vec<Result<Committed, Rejection>>;
 
@@ -154,7 +155,7 @@ impl Transaction {
 impl Writer {
     async fn plan(&mut self, units: &[Unit], now: Timestamp, known: HashMap<Uuid, Known>) -> Result<Group, Failure> {
         let connection = usable(&mut self.connection, self.in_doubt)?;
-        let heads = self.heads.of(connection, units).await?;
+        let heads = streams::heads(connection, &mut self.heads, units.iter().flat_map(Unit::streams)).await?;
         let changes = units.iter().any(|unit| !unit.changes.is_empty());
         let mut snapshot = Snapshot {
             next_position: self.head.next_position,
@@ -253,8 +254,8 @@ impl Writer {
             Import::Events(events) => {
                 let chunks = chunks_of(events);
                 let names: Vec<StreamName> = chunks.iter().map(|chunk| chunk.stream.clone()).collect();
-                let heads = self.heads.of_names(usable(&mut self.connection, self.in_doubt)?, names.iter());
-                let heads = heads.await.map_err(sql)?;
+                let connection = usable(&mut self.connection, self.in_doubt)?;
+                let heads = streams::heads(connection, &mut self.heads, names.iter()).await.map_err(sql)?;
                 let streams = self.heads.after(&heads, chunks.iter());
                 let types = self.new_types(&chunks.iter().collect::<Vec<_>>());
                 transaction.statements = import::events(&chunks, &streams, &types);
@@ -280,7 +281,7 @@ impl Writer {
         match self.run(transaction).await {
             Ok(_) => {
                 let connection = usable(&mut self.connection, self.in_doubt)?;
-                self.heads = Heads::load(connection).await.map_err(sql)?;
+                self.heads.start_over(streams::next_id(connection).await.map_err(sql)?);
                 Ok(())
             }
             Err(NotCommitted::Because(error)) => Err(error),

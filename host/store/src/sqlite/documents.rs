@@ -8,7 +8,8 @@ use wasmill_core::limits::read::LIST_BYTES_MAX;
 use wasmill_core::record::GenerationId;
 use wasmill_core::store::{Document, DocumentChange, Documents};
 
-use super::rows::{Rows, Statement, signed};
+use super::rows::{Rows, Statement};
+use crate::number::signed;
 
 /// Bytes of documents in one statement: SQLite and sqlx each keep a copy of them while it runs.
 const STATEMENT_BYTES_MAX: usize = 4 << 20;

@@ -12,9 +12,10 @@ use wasmill_core::log::filter::Filter;
 use wasmill_core::store::{AppendCondition, Direction, LogRead, PageLimit};
 
 use super::error::Failure;
-use super::pages::{self, Axis, chunks};
-use super::rows::signed;
+use super::pages::{self, chunks};
 use crate::matches::Matches;
+use crate::number::signed;
+use crate::page::Axis;
 use crate::term::{self, Lookup, Term};
 use crate::walk::{STEPS_MAX, Walk, start, union};
 

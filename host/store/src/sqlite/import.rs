@@ -9,8 +9,9 @@ use wasmill_core::record::{RemovedEvent, StreamInfo};
 use wasmill_core::store::Head;
 
 use super::log::{self, LogHead};
-use super::rows::{Rows, Statement, signed};
-use super::streams::StreamRow;
+use super::rows::{Rows, Statement};
+use crate::heads::StreamRow;
+use crate::number::signed;
 
 /// Events as chunks, with the rows that their streams have for now.
 pub(super) fn events(chunks: &[Chunk], streams: &[StreamRow], types: &[String]) -> Vec<Statement> {

@@ -17,8 +17,9 @@ use super::error::Failure;
 use super::pages::{self, chunks};
 use super::removal;
 use super::rows::{Rows, Statement};
-use super::streams::{self, StreamRow, upsert_streams};
+use super::streams::{self, upsert_streams};
 use crate::chunk::{Numbers, StoredChunk, checksum};
+use crate::heads::StreamRow;
 use crate::term::{Term, of_chunk};
 
 /// The newest place of the log, as the writer keeps it.

@@ -48,11 +48,12 @@ use wasmill_core::store::{
 
 use crate::matches::onward;
 
+use crate::page::Axis;
 use checkpointer::Checkpointer;
 use commit::Writer;
 use error::{Failure, store_error};
-use pages::Axis;
 
+pub(crate) use open::schema_version;
 pub use open::{OpenError, SqliteOptions};
 
 /// A [`Store`] in one SQLite file.

@@ -21,8 +21,9 @@ use wasmill_core::store::Source;
 use super::commit::Writer;
 use super::error::{is_busy, is_damage};
 use super::log;
-use super::streams::Heads;
-use super::{migrations, plugins};
+use super::{migrations, plugins, streams};
+use crate::heads::Heads;
+use crate::location::SchemaVersion;
 
 /// How an embedded database is opened.
 #[derive(Clone, Debug)]
@@ -37,11 +38,13 @@ pub struct SqliteOptions {
     pub cache_bytes: usize,
     /// How long a lock of another process, such as a backup, is waited for.
     pub lock_wait: Duration,
+    /// Whether a missing database is made, and an older one brought to this binary's version.
+    pub migrate: bool,
 }
 
 impl SqliteOptions {
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), readers: 4, cache_bytes: 16 << 20, lock_wait: Duration::from_secs(5) }
+        Self { path: path.into(), readers: 4, cache_bytes: 16 << 20, lock_wait: Duration::from_secs(5), migrate: true }
     }
 }
 
@@ -69,6 +72,11 @@ pub enum OpenError {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("version {version} of the database {} is not the one that this binary knows", path.display())]
     Altered { path: PathBuf, version: i64 },
+    #[error(
+        "the database {} has version {found}, and this binary needs {}: run `wasmill migrate`",
+        path.display(), migrations::NEWEST
+    )]
+    Outdated { path: PathBuf, found: i64 },
     #[error("the database {} cannot be brought to version {}", path.display(), migrations::NEWEST)]
     NotMigrated {
         path: PathBuf,
@@ -99,6 +107,13 @@ const TYPES_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 pub(super) async fn open(options: &SqliteOptions) -> Result<(Writer, SqlitePool), OpenError> {
     let path = &options.path;
     check_header(path)?;
+    if !options.migrate {
+        let SchemaVersion { found, newest } = schema_version(path).await?;
+        match found.unwrap_or(0) {
+            found if found < newest => return Err(OpenError::Outdated { path: path.into(), found }),
+            _ => {}
+        }
+    }
     let mut connection = connect_options(path, options.cache_bytes, options.lock_wait, "writer")
         .pragma("journal_size_limit", LOG_BYTES_KEPT.to_string())
         .create_if_missing(true)
@@ -115,6 +130,29 @@ pub(super) async fn open(options: &SqliteOptions) -> Result<(Writer, SqlitePool)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_lazy_with(connect_options(path, READER_CACHE_BYTES, options.lock_wait, "reader").read_only(true));
     Ok((writer, readers))
+}
+
+/// Which version the file has; a file that is not there is not made.
+pub(crate) async fn schema_version(path: &Path) -> Result<SchemaVersion, OpenError> {
+    const VERSION: &str = "select max(version) from _sqlx_migrations where success";
+    const MIGRATED: &str = "select count(*) from sqlite_schema where name = '_sqlx_migrations'";
+    let newest = migrations::NEWEST;
+    check_header(path)?;
+    if !path.exists() {
+        return Ok(SchemaVersion { found: None, newest });
+    }
+    let refused = |error| refused(path, error);
+    let options = connect_options(path, READER_CACHE_BYTES, Duration::from_secs(5), "version");
+    let mut connection = options.connect().await.map_err(refused)?;
+    let migrated: i64 = sqlx::query_scalar(MIGRATED).fetch_one(&mut connection).await.map_err(refused)?;
+    let found = match migrated {
+        0 => None,
+        _ => sqlx::query_scalar(VERSION).fetch_one(&mut connection).await.map_err(refused)?,
+    };
+    match found {
+        Some(found) if found > newest => Err(OpenError::Newer { path: path.into(), found, known: newest }),
+        found => Ok(SchemaVersion { found, newest }),
+    }
 }
 
 /// Checkpoints of the write-ahead log are not made by the connection that commits, which would stall
@@ -227,7 +265,7 @@ async fn load(path: &Path, mut connection: SqliteConnection) -> Result<Writer, O
         });
     }
     Ok(Writer {
-        heads: Heads::load(&mut connection).await.map_err(refused)?,
+        heads: Heads::new(streams::next_id(&mut connection).await.map_err(refused)?),
         connection: Some(connection),
         file: Arc::from(path),
         head,

@@ -10,7 +10,8 @@ use wasmill_core::event::Position;
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::record::{GenerationId, GenerationRecord, GenerationState, PluginRecord, RevisionRecord};
 
-use super::rows::{Rows, Statement, signed};
+use super::rows::{Rows, Statement};
+use crate::number::signed;
 
 /// Checkpoints that wait to be written together: of each generation the last.
 #[derive(Debug, Default)]

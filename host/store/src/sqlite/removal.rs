@@ -13,7 +13,8 @@ use wasmill_core::store::Change;
 use super::error::Failure;
 use super::log::postings;
 use super::pages::{self, chunks};
-use super::rows::{Rows, Statement, signed};
+use super::rows::{Rows, Statement};
+use crate::number::signed;
 use crate::removal::Removal;
 
 const REVISE: &str = "update log_head set revision = revision + 1";

@@ -82,8 +82,3 @@ impl Rows {
         statement.bind(self.bytes).bind(self.numbers)
     }
 }
-
-/// Positions, offsets and counts stay below 2^53; what a caller asks for may not.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}

@@ -1,154 +1,47 @@
 //! The streams' rows: what the writer has to know of them, and what can be asked of them.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 
 use futures_util::TryStreamExt;
-use lru::LruCache;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use wasmill_core::clock::Timestamp;
-use wasmill_core::event::{Chunk, Offset, Position};
+use wasmill_core::event::{Offset, Position};
 use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::record::{StreamInfo, StreamState};
-use wasmill_core::store::Unit;
 use wasmill_core::store::plan::StreamHead;
 
 use super::rows::{Rows, Statement};
+use crate::heads::{Head, Heads, StreamRow};
 
-/// Streams whose heads are kept between groups, at about 150 bytes each; those of others are fetched,
-/// all of a group in one query.
-const HEADS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-
-/// What the writer has to know of a stream.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    pub(super) id: i64,
-    pub(super) stream: StreamHead,
+/// Id that the first new stream gets.
+pub(super) async fn next_id(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select coalesce(max(id), 0) + 1 from stream").fetch_one(connection).await
 }
 
-/// The heads of the streams used last. True without asking the database, since there is one writer.
-#[derive(Debug)]
-pub(super) struct Heads {
-    cache: LruCache<StreamName, Head>,
-    /// Id that the next new stream gets.
-    next_id: i64,
-}
-
-impl Heads {
-    pub(super) async fn load(connection: &mut SqliteConnection) -> sqlx::Result<Self> {
-        let next_id = sqlx::query_scalar("select coalesce(max(id), 0) + 1 from stream").fetch_one(connection).await?;
-        Ok(Self { cache: LruCache::new(HEADS_MAX), next_id })
-    }
-
-    /// The heads of those streams that the units append to and that exist.
-    pub(super) async fn of(
-        &mut self,
-        connection: &mut SqliteConnection,
-        units: &[Unit],
-    ) -> sqlx::Result<HashMap<StreamName, Head>> {
-        self.of_names(connection, units.iter().flat_map(Unit::streams)).await
-    }
-
-    pub(super) async fn of_names<'a>(
-        &mut self,
-        connection: &mut SqliteConnection,
-        names: impl Iterator<Item = &'a StreamName>,
-    ) -> sqlx::Result<HashMap<StreamName, Head>> {
-        let mut heads = HashMap::new();
-        let mut missing = Rows::new();
-        for stream in names {
-            match self.cache.get(stream) {
-                Some(head) => _ = heads.insert(stream.clone(), *head),
-                None => missing.push_text(stream.as_str()),
-            }
-        }
-        if !missing.is_empty() {
-            const FIND: &str = "
-                select distinct s.id, s.name, s.next_offset, s.state
-                from (select ? as packed), jsonb_each(?)
-                cross join stream s on s.name = cast(substr(packed, value ->> 0, value ->> 1) as text)";
-            for row in missing.bind_to(sqlx::query(FIND)).fetch_all(connection).await? {
-                let stream = StreamHead {
-                    next_offset: Offset(row.try_get::<i64, _>(2)?.cast_unsigned()),
-                    state: state(row.try_get(3)?)?,
-                };
-                let head = Head { id: row.try_get(0)?, stream };
-                heads.insert(StreamName::from_stored(row.try_get(1)?), head);
-            }
-        }
-        Ok(heads)
-    }
-
-    /// The rows of the streams that `chunks` go to, as they will be after them.
-    pub(super) fn after<'a>(
-        &self,
-        heads: &HashMap<StreamName, Head>,
-        chunks: impl Iterator<Item = &'a Chunk>,
-    ) -> Vec<StreamRow> {
-        let mut next_id = self.next_id;
-        let mut rows: Vec<StreamRow> = Vec::new();
-        let mut index: HashMap<&StreamName, usize> = HashMap::new();
-        for chunk in chunks {
-            let at = *index.entry(&chunk.stream).or_insert_with(|| {
-                let id = heads.get(&chunk.stream).map_or(next_id, |head| head.id);
-                next_id += i64::from(id == next_id);
-                rows.push(StreamRow::new(id, chunk));
-                rows.len() - 1
-            });
-            rows[at].add(chunk);
-        }
-        rows
-    }
-
-    /// Forgets what it knows of a stream that was changed otherwise than by an append.
-    pub(super) fn forget(&mut self, stream: &StreamName) {
-        self.cache.pop(stream);
-    }
-
-    /// Id that the next new stream gets.
-    pub(super) fn next_id(&self) -> i64 {
-        self.next_id
-    }
-
-    /// Takes note of what was committed.
-    pub(super) fn keep(&mut self, rows: Vec<StreamRow>) {
-        for row in rows {
-            self.next_id = self.next_id.max(row.head.id + 1);
-            self.cache.put(row.name, row.head);
+/// The heads of those streams that exist.
+pub(super) async fn heads<'a>(
+    connection: &mut SqliteConnection,
+    heads: &mut Heads,
+    names: impl Iterator<Item = &'a StreamName>,
+) -> sqlx::Result<HashMap<StreamName, Head>> {
+    const FIND: &str = "
+        select distinct s.id, s.name, s.next_offset, s.state
+        from (select ? as packed), jsonb_each(?)
+        cross join stream s on s.name = cast(substr(packed, value ->> 0, value ->> 1) as text)";
+    let (mut known, missing) = heads.known(names);
+    if !missing.is_empty() {
+        let mut rows = Rows::new();
+        missing.iter().for_each(|name| rows.push_text(name.as_str()));
+        for row in rows.bind_to(sqlx::query(FIND)).fetch_all(connection).await? {
+            let stream = StreamHead {
+                next_offset: Offset(row.try_get::<i64, _>(2)?.cast_unsigned()),
+                state: state(row.try_get(3)?)?,
+            };
+            known.insert(StreamName::from_stored(row.try_get(1)?), Head { id: row.try_get(0)?, stream });
         }
     }
-}
-
-/// A stream's row after a group, and what the group adds to it.
-#[derive(Clone, Debug)]
-pub(super) struct StreamRow {
-    pub(super) name: StreamName,
-    pub(super) head: Head,
-    bytes_added: u64,
-    first_recorded_at: Timestamp,
-    last_recorded_at: Timestamp,
-    last_position: Position,
-}
-
-impl StreamRow {
-    fn new(id: i64, first: &Chunk) -> Self {
-        Self {
-            name: first.stream.clone(),
-            head: Head { id, stream: StreamHead { next_offset: first.first_offset, state: StreamState::Live } },
-            bytes_added: 0,
-            first_recorded_at: first.recorded_at,
-            last_recorded_at: first.recorded_at,
-            last_position: first.first_position,
-        }
-    }
-
-    fn add(&mut self, chunk: &Chunk) {
-        self.head.stream.next_offset = Offset(chunk.first_offset.0 + u64::from(chunk.count));
-        self.bytes_added += chunk.run.len() as u64;
-        self.last_recorded_at = chunk.recorded_at;
-        self.last_position = Position(chunk.first_position.0 + u64::from(chunk.count) - 1);
-    }
+    Ok(known)
 }
 
 /// Inserts new streams and moves known ones on; bind with [`bind_upsert`]. A macro, so that it can be

@@ -15,7 +15,9 @@ use wasmill_core::store::{
     AppendCondition, Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend,
     StreamCheck, Unit,
 };
+use wasmill_test_postgres::shared;
 
+use super::is_long;
 use super::random::{Random, seeds};
 use super::same::{Database, Side};
 
@@ -31,21 +33,46 @@ const PREFIXES: [&str; 6] = ["", "a", "a/", "a/1", "\u{10FFFF}", "x"];
 const COMPONENTS: [&str; 3] = ["aa", "bb", "cc"];
 const GENERATIONS: u64 = 4;
 
-async fn stores(directory: &TempDir) -> Side {
-    Side::by_side(vec![Database::Sqlite(directory.path().join("wasmill.db"))]).await
+/// Of the short form's runs every fourth has PostgreSQL beside SQLite: making a database takes longer than
+/// all else in a run.
+async fn stores(directory: &TempDir, seed: u64) -> Side {
+    let mut databases = vec![Database::Sqlite(directory.path().join("wasmill.db"))];
+    if is_long() || seed.is_multiple_of(4) {
+        let url = tokio::task::spawn_blocking(|| shared().create_database()).await.expect("a database is made");
+        databases.push(Database::Postgres(url));
+    }
+    Side::by_side(databases).await
 }
 
 #[tokio::test]
 async fn random_calls_are_answered_as_by_the_memory_store() {
-    for seed in seeds(150) {
+    for seed in seeds(if is_long() { 2_000 } else { 150 }) {
         let directory = tempfile::tempdir().expect("there is a place for temporary files");
-        let mut run =
-            Run { random: Random::new(seed), side: stores(&directory).await, now: 1_000, next_id: 1, sent: Vec::new() };
+        let mut run = Run::new(seed, stores(&directory, seed).await);
         for _ in 0..40 {
             run.step().await;
         }
         run.compare_everything().await;
         run.side.reopen(true).await;
+        run.compare_everything().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_between_stores_is_answered_alike_and_goes_on_alike() {
+    for seed in seeds(if is_long() { 200 } else { 8 }) {
+        let directory = tempfile::tempdir().expect("there is a place for temporary files");
+        let mut run = Run::new(seed, Side::by_side(vec![Database::Sqlite(directory.path().join("1.db"))]).await);
+        for _ in 0..60 {
+            run.step().await;
+        }
+        let url = tokio::task::spawn_blocking(|| shared().create_database()).await.expect("a database is made");
+        let databases = vec![Database::Postgres(url), Database::Sqlite(directory.path().join("2.db"))];
+        run.side.copied_to(databases).await;
+        run.compare_everything().await;
+        for _ in 0..20 {
+            run.step().await;
+        }
         run.compare_everything().await;
     }
 }
@@ -60,6 +87,10 @@ struct Run {
 }
 
 impl Run {
+    fn new(seed: u64, side: Side) -> Self {
+        Self { random: Random::new(seed), side, now: 1_000, next_id: 1, sent: Vec::new() }
+    }
+
     async fn step(&mut self) {
         match self.random.below(100) {
             0..50 => {
@@ -364,7 +395,7 @@ fn generation(id: u64) -> GenerationRecord {
 #[tokio::test]
 async fn a_page_of_large_documents_ends_where_the_memory_store_ends_it() {
     let directory = tempfile::tempdir().expect("there is a place for temporary files");
-    let side = stores(&directory).await;
+    let side = stores(&directory, 0).await;
     let large = |n: u64| DocumentChange {
         collection: "c".into(),
         key: format!("{n:02}"),

@@ -3,3 +3,8 @@
 mod differential;
 pub(crate) mod random;
 pub(crate) mod same;
+
+/// Whether the whole campaign is wanted: `tests/run --long`.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("WASMILL_TEST_LONG").is_some()
+}

@@ -10,13 +10,14 @@ use wasmill_core::event::{Chunk, Event, Offset, Position};
 use wasmill_core::log::filter::Filter;
 use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::record::GenerationId;
+use wasmill_core::store::copy::{CopyError, copy};
 use wasmill_core::store::memory::MemoryStore;
 use wasmill_core::store::{
     Appended, Committed, Direction, DocumentStore, LogRead, LogStore, PageLimit, PluginStore, Rejection, Store,
     StoreError, Unit,
 };
 
-use crate::{SqliteOptions, SqliteStore};
+use crate::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 
 /// The stores side by side, each with the same history.
 pub(crate) struct Side {
@@ -28,12 +29,14 @@ pub(crate) struct Side {
 #[derive(Clone, Debug)]
 pub(crate) enum Database {
     Sqlite(PathBuf),
+    Postgres(String),
 }
 
 impl Database {
     pub(crate) async fn open(&self) -> Box<dyn Store> {
         match self {
             Database::Sqlite(path) => Box::new(SqliteStore::open(SqliteOptions::at(path)).await.expect("it opens")),
+            Database::Postgres(url) => Box::new(PostgresStore::open(PostgresOptions::at(url)).await.expect("it opens")),
         }
     }
 }
@@ -96,6 +99,21 @@ impl Side {
             }
             *store = database.open().await;
         }
+    }
+
+    /// Goes on with copies, each made of the store before it.
+    pub(crate) async fn copied_to(&mut self, databases: Vec<Database>) {
+        let mut copies: Vec<(Database, Box<dyn Store>)> = Vec::new();
+        for database in databases {
+            let to = database.open().await;
+            let from = copies.last().or(self.databases.last()).map(|(_, store)| &**store);
+            let progress = copy(from.expect("there is one"), &*to, |_| {}).await.expect("it is copied");
+            assert_eq!(progress.position, progress.positions, "the copy is whole");
+            let again = copy(&self.memory, &*to, |_| {}).await;
+            assert!(progress.positions == 0 || matches!(again, Err(CopyError::NotEmpty { .. })), "and not made twice");
+            copies.push((database, to));
+        }
+        self.databases = copies;
     }
 
     pub(crate) async fn commit(&self, units: &[Unit], now: Timestamp) {

@@ -1,0 +1,10 @@
+//! The contract's own suite.
+
+use wasmill_core::store::conformance;
+
+use super::fresh;
+
+#[tokio::test]
+async fn the_postgres_store_keeps_the_contract() {
+    conformance::run(fresh).await;
+}
