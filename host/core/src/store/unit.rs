@@ -325,7 +325,7 @@ fn checks_failed(offsets: &[WrongOffset], conditions: &[FailedCondition]) -> Pro
     });
     let conditions = conditions.iter().map(|failed| Detail {
         at: format!("conditions[{}]", failed.index),
-        message: format!("the event at position {} matches its query", failed.position),
+        message: format!("the event at position {} matches the query of conditions[{}]", failed.position, failed.index),
         facts: vec![("position", failed.position.to_string())],
     });
     let code = if offsets.len() > 0 { Code::WrongExpectedOffset } else { Code::AppendConditionFailed };
