@@ -11,8 +11,13 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 4] =
-    ["wasmill/v1/event.proto", "wasmill/v1/log.proto", "wasmill/v1/plugin.proto", "wasmill/v1/projection.proto"];
+const PROTOS: [&str; 5] = [
+    "wasmill/v1/event.proto",
+    "wasmill/v1/log.proto",
+    "wasmill/v1/stream.proto",
+    "wasmill/v1/plugin.proto",
+    "wasmill/v1/projection.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

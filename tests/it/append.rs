@@ -15,7 +15,7 @@ fn event(event_type: &str) -> NewEvent {
 }
 
 fn append(stream: &str, events: Vec<NewEvent>) -> AppendRequest {
-    AppendRequest { stream: stream.into(), expected: None, events }
+    AppendRequest { stream: stream.into(), events, ..AppendRequest::default() }
 }
 
 #[tokio::test]

@@ -88,8 +88,8 @@ async fn names_keep_their_rules() {
     }
     let request = AppendRequest {
         stream: "a\nb".into(),
-        expected: None,
         events: vec![NewEvent { r#type: "a".into(), data: "1".into(), ..NewEvent::default() }],
+        ..AppendRequest::default()
     };
     let status = host.log().await.append(request).await.expect_err("it is refused");
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
@@ -104,7 +104,7 @@ async fn an_event_over_the_limit_is_told_both_sizes() {
     let huge = vec![b' '; 80 << 20];
     refused(&host, EVENTS, JSON, huge, (413, "body_too_large"), &[]).await;
     let event = |data: Vec<u8>| NewEvent { r#type: "a".into(), data: data.into(), ..NewEvent::default() };
-    let request = AppendRequest { stream: "s".into(), expected: None, events: vec![event(b"{".to_vec())] };
+    let request = AppendRequest { stream: "s".into(), events: vec![event(b"{".to_vec())], ..AppendRequest::default() };
     let status = host.log().await.append(request).await.expect_err("it is not JSON");
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
 }

@@ -16,27 +16,27 @@ use crate::tidy::skip;
 const BUILD_PATIENCE: Duration = Duration::from_mins(15);
 
 /// What a command has left behind.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
     /// Its result, one document.
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         assert_eq!(self.code, Some(0), "{}", self.err);
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 
     /// Its results, one on each line.
-    fn lines(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         assert_eq!(self.code, Some(0), "{}", self.err);
         self.out.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
     }
 
     /// Its failure, and that there is no result beside it.
-    fn error(&self) -> Value {
+    pub fn error(&self) -> Value {
         let error: Value = serde_json::from_str(&self.err).unwrap_or_else(|error| panic!("{error}: {}", self.err));
         assert_eq!(self.out, "", "{error}");
         error["error"].clone()
@@ -62,11 +62,11 @@ async fn ended(child: Child, patience: Duration) -> Ran {
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-async fn run(host: &TestHost, line: &str) -> Ran {
+pub async fn run(host: &TestHost, line: &str) -> Ran {
     ended(command(&host.url, line).spawn().expect("the binary starts"), PATIENCE).await
 }
 
-async fn run_json(host: &TestHost, line: &str) -> Ran {
+pub async fn run_json(host: &TestHost, line: &str) -> Ran {
     run(host, &format!("{line} --output json")).await
 }
 
@@ -83,7 +83,7 @@ fn orders(count: usize) -> Vec<Value> {
     (1..=count).map(order).collect()
 }
 
-fn write(dir: &Path, name: &str, lines: &[Value]) -> String {
+pub fn write(dir: &Path, name: &str, lines: &[Value]) -> String {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let path = dir.join(name);
     std::fs::write(&path, text).expect("written");

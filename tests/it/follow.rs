@@ -9,7 +9,7 @@ use crate::support::host::PATIENCE;
 
 fn append(stream: &str) -> AppendRequest {
     let event = NewEvent { r#type: "counted".into(), data: "{}".into(), ..NewEvent::default() };
-    AppendRequest { stream: stream.into(), expected: None, events: vec![event] }
+    AppendRequest { stream: stream.into(), events: vec![event], ..AppendRequest::default() }
 }
 
 /// Publishes `count` events over `streams` streams from several tasks at once.

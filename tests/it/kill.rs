@@ -62,7 +62,11 @@ async fn publish_until_killed(
         .zip(&events[..ahead])
         .map(|(tag, (stream, event))| AppendBulkRequest {
             tag,
-            append: Some(AppendRequest { stream: stream.clone(), expected: None, events: vec![event.clone()] }),
+            append: Some(AppendRequest {
+                stream: stream.clone(),
+                events: vec![event.clone()],
+                ..AppendRequest::default()
+            }),
         })
         .collect();
     let answers = host.log().await.append_bulk(futures_util::stream::iter(requests)).await;

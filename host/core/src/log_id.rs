@@ -29,6 +29,7 @@ pub const FOLLOW_ENDED: u32 = 2002;
 
 pub const EVENTS_APPENDED: u32 = 4001;
 pub const APPEND_REJECTED: u32 = 4002;
+pub const QUEUED_APPEND_FAILED: u32 = 4003;
 pub const COMMIT_FAILED: u32 = 4010;
 
 pub const PLUGIN_DEPLOYED: u32 = 9001;

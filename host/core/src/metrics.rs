@@ -11,6 +11,7 @@ pub struct Metrics {
     pub registry: Registry,
     pub events_published: IntCounter,
     pub units_rejected: IntCounter,
+    pub queued_appends_failed: IntCounter,
     pub events_removed: IntCounter,
     pub streams_deleted: IntCounter,
     pub retention_last_run_seconds: Gauge,
@@ -48,6 +49,11 @@ impl Metrics {
         Ok(Self {
             events_published: counter(r, "events_published_total", "Events committed to the log.")?,
             units_rejected: counter(r, "commit_units_rejected_total", "Commit units turned away by their conditions.")?,
+            queued_appends_failed: counter(
+                r,
+                "queued_appends_failed_total",
+                "Appends answered when they were queued that were not stored after all.",
+            )?,
             events_removed: counter(
                 r,
                 "events_removed_total",

@@ -6,6 +6,8 @@ use wasmill_core::log::filter::{Filter, FilterTerm};
 use wasmill_core::name::{InvalidName, Pattern, StreamName};
 use wasmill_core::plugin::log::Level;
 
+use crate::publish::Durability;
+
 pub(crate) fn stream_name(name: &str) -> Result<StreamName, Problem> {
     let refuse = |error: InvalidName| {
         Problem::new(Code::InvalidName, format!("stream name: {error}")).with("stream", error.to_string())
@@ -76,6 +78,15 @@ fn quoted(text: &str, message: &str) -> String {
 
 pub(crate) fn detail(at: impl Into<String>, message: impl Into<String>) -> Detail {
     Detail { at: at.into(), message: message.into(), facts: Vec::new() }
+}
+
+/// When an append is to be answered; durable if nothing is said.
+pub(crate) fn durability(word: Option<&str>) -> Result<Durability, String> {
+    match word {
+        None | Some("durable") => Ok(Durability::Durable),
+        Some("queued") => Ok(Durability::Queued),
+        Some(other) => Err(format!("`{}` is neither durable nor queued", other.escape_debug())),
+    }
 }
 
 /// The least level of log lines that are wanted; empty for all.

@@ -134,6 +134,12 @@ pub fn face(code: Code) -> Face {
             "Its configuration does not allow that it is deleted or truncated like this, as the message says. Change \
              `deletion` in the configuration of the stream or of the pattern that says so.",
         ),
+        Code::StreamConfigNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "Nothing is configured for this stream or pattern",
+            "`wasmill stream config list` shows what is; `wasmill stream config get STREAM` says what holds for a stream.",
+        ),
         Code::PluginNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,
@@ -216,9 +222,10 @@ pub fn face(code: Code) -> Face {
         Code::Forbidden => face(
             Grpc::PermissionDenied,
             Http::FORBIDDEN,
-            "The call is not allowed from there",
-            "The name in the Host header or the page in the Origin header is not one that the host was told to trust: \
-             see `allowed_hosts` and `allowed_origins` in its configuration.",
+            "The call is not allowed",
+            "Either the name in the Host header or the page in the Origin header is not one that the host was told to \
+             trust: see `allowed_hosts` and `allowed_origins` in its configuration. Or the stream is kept from clients \
+             by `scope` or `access` in its configuration: `wasmill stream config get STREAM` says who says so.",
         ),
         Code::NotFound => face(
             Grpc::Unimplemented,

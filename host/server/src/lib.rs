@@ -10,6 +10,9 @@ mod access;
 mod app;
 mod convert;
 mod pages;
+mod publish;
+mod rights;
+mod stream_configs;
 
 mod grpc;
 mod http;

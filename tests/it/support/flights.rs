@@ -55,7 +55,11 @@ pub async fn publish(host: &TestHost, events: &[(String, NewEvent)]) -> Result<u
         .zip(events.iter())
         .map(|(tag, (stream, event))| AppendBulkRequest {
             tag,
-            append: Some(AppendRequest { stream: stream.clone(), expected: None, events: vec![event.clone()] }),
+            append: Some(AppendRequest {
+                stream: stream.clone(),
+                events: vec![event.clone()],
+                ..AppendRequest::default()
+            }),
         })
         .collect();
     let (send, receive) = tokio::sync::mpsc::channel(256);

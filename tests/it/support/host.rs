@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 use wasmill_server::proto::log_service_client::LogServiceClient;
 use wasmill_server::proto::plugin_service_client::PluginServiceClient;
 use wasmill_server::proto::projection_service_client::ProjectionServiceClient;
+use wasmill_server::proto::stream_service_client::StreamServiceClient;
 
 /// Every wait in the tests ends after this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,6 +99,10 @@ impl TestHost {
         LogServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
     }
 
+    pub async fn streams(&self) -> StreamServiceClient<Channel> {
+        StreamServiceClient::new(self.channel().await)
+    }
+
     pub async fn plugins(&self) -> PluginServiceClient<Channel> {
         PluginServiceClient::new(self.channel().await)
     }
@@ -116,6 +121,19 @@ impl TestHost {
 
     pub async fn post(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
         let request = reqwest::Client::new().post(self.path(path)).header("content-type", content_type).body(body);
+        answer(request.send().await.expect("the host answers")).await
+    }
+
+    /// A request of any method, with headers; a body is JSON.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+        let method = method.parse().expect("a method");
+        let mut request = reqwest::Client::new().request(method, self.path(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
         answer(request.send().await.expect("the host answers")).await
     }
 

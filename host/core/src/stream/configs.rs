@@ -94,6 +94,8 @@ struct Rules {
     patterns: Vec<(Pattern, Arc<StreamConfig>)>,
     /// For streams of which no record says anything.
     default: Arc<Effective>,
+    /// Nothing keeps a stream from clients that read.
+    open_to_readers: bool,
     /// What was asked for lately; emptied when it is full.
     known: RwLock<HashMap<StreamName, Arc<Effective>>>,
 }
@@ -155,6 +157,11 @@ impl StreamConfigs {
 
     pub fn may_read(&self, stream: &StreamName, caller: Caller) -> bool {
         self.effective(stream).allows(caller, Access::Read)
+    }
+
+    /// True when clients may read every stream, so that there is no need to ask for each.
+    pub fn all_open_to_readers(&self) -> bool {
+        self.rules().open_to_readers
     }
 
     /// Replaces what is said of `subject`, or says it for the first time.
@@ -253,7 +260,10 @@ impl Rules {
         // Stable, and the records are in byte order.
         patterns.sort_by_key(|(pattern, _)| pattern.literal_bytes());
         let default = Arc::new(Effective::of([defaults], |_, _| {}));
-        Self { records, patterns, default, known: RwLock::default() }
+        // By themselves: what none of them says cannot come of several.
+        let open = |config: &StreamConfig| Effective::of([config], |_, _| {}).allows(Caller::Api, Access::Read);
+        let open_to_readers = open(defaults) && records.values().all(|config| open(config));
+        Self { records, patterns, default, open_to_readers, known: RwLock::default() }
     }
 
     fn effective(&self, stream: &StreamName, defaults: &StreamConfig) -> Arc<Effective> {

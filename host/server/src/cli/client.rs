@@ -16,6 +16,7 @@ use super::table::quoted;
 use crate::proto::log_service_client::LogServiceClient;
 use crate::proto::plugin_service_client::PluginServiceClient;
 use crate::proto::projection_service_client::ProjectionServiceClient;
+use crate::proto::stream_service_client::StreamServiceClient;
 
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7400";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,6 +132,10 @@ impl Remote {
 impl Client {
     pub(crate) fn log(&self) -> LogServiceClient<Connection> {
         LogServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn streams(&self) -> StreamServiceClient<Connection> {
+        StreamServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn plugins(&self) -> PluginServiceClient<Connection> {

@@ -18,6 +18,7 @@ mod scratch;
 mod serve;
 mod stream;
 mod table;
+mod transact;
 
 use std::ffi::OsString;
 
@@ -55,6 +56,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Publish events from a file
     Publish(publish::PublishArgs),
+    /// Append to several streams at once, if what must hold does
+    Transact(transact::TransactArgs),
     /// Read events
     Read(read::ReadArgs),
     /// Follow events as they come
@@ -116,6 +119,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Copy(args) => database::copy(args, output).await,
         Command::Config(command) => config::run(command, output),
         Command::Completions { shell } => completions(shell, output),
+        Command::Transact(args) => until_interrupted(transact::run(args, output)).await,
         Command::Read(args) => until_interrupted(read::read(args, output)).await,
         Command::Stream(command) => until_interrupted(stream::run(command, output)).await,
         Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
@@ -197,6 +201,7 @@ mod tests {
             "wasmill demo --exit --listen 127.0.0.1:0 --data-dir d",
             "wasmill publish f.jsonl --batch 10 --url http://h:1 --token t",
             "wasmill publish - --output json",
+            "wasmill transact f.json --idempotency-key k",
             "wasmill read order-1 --from 3 --limit 10 --backward",
             "wasmill read --stream order-* --type order.*",
             "wasmill read --key k --tag a --tag b --correlation-id c --until 9",
@@ -205,6 +210,12 @@ mod tests {
             "wasmill tail --tag a --from-time 2026-01-01T00:00:00Z",
             "wasmill stream list order-*",
             "wasmill stream show order-1",
+            "wasmill stream truncate order-1 --before 7 --expect 9",
+            "wasmill stream delete order-1 --hard",
+            "wasmill stream config get order-1",
+            "wasmill stream config set order-* config.json",
+            "wasmill stream config remove order-*",
+            "wasmill stream config list",
             "wasmill plugin new my-plugin --lang rust --path d",
             "wasmill plugin check f.wasm",
             "wasmill plugin deploy f.wasm",

@@ -1,5 +1,8 @@
 //! `wasmill stream`.
 
+mod config;
+mod end;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -18,6 +21,13 @@ pub(crate) enum StreamCommand {
     List(ListArgs),
     /// Show the facts of one stream
     Show(ShowArgs),
+    /// Remove the oldest events of a stream
+    Truncate(end::TruncateArgs),
+    /// Delete a stream
+    Delete(end::DeleteArgs),
+    /// How streams are treated: retention, limits, who may do what
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -83,16 +93,18 @@ impl From<proto::Stream> for Stream {
 
 impl Show for Stream {
     fn to_text(&self) -> String {
-        let Stream { name, state, first_offset, next_offset, last_position, created_at, .. } = self;
+        let Stream { name, state, first_offset, next_offset, last_position, created_at, last_recorded_at, .. } = self;
         let (events, bytes) = (grouped(self.events), grouped(self.bytes));
-        let offsets = match self.events {
-            0 => format!("  (the next one gets offset {next_offset})"),
-            _ => format!("  (offsets {first_offset} to {})", next_offset.saturating_sub(1)),
+        let (offsets, oldest) = match self.events {
+            0 => (format!("  (the next one gets offset {next_offset})"), String::new()),
+            _ => {
+                let offsets = format!("  (offsets {first_offset} to {})", next_offset.saturating_sub(1));
+                (offsets, format!("\n  oldest         {}", self.first_recorded_at))
+            }
         };
         format!(
             "{name}\n  state          {state}\n  events         {events}{offsets}\n  bytes          {bytes}\n  \
-             created        {created_at}\n  oldest         {}\n  last appended  {}  (position {last_position})",
-            self.first_recorded_at, self.last_recorded_at
+             created        {created_at}{oldest}\n  last appended  {last_recorded_at}  (position {last_position})"
         )
     }
 }
@@ -129,6 +141,9 @@ pub(crate) async fn run(command: StreamCommand, output: Output) -> Result<(), Fa
     match command {
         StreamCommand::List(args) => list(args, output).await,
         StreamCommand::Show(args) => show(args, output).await,
+        StreamCommand::Truncate(args) => end::truncate(args, output).await,
+        StreamCommand::Delete(args) => end::delete(args, output).await,
+        StreamCommand::Config(command) => config::run(command, output).await,
     }
 }
 

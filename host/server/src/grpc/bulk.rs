@@ -13,16 +13,16 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
+use wasmill_core::code::Problem;
 use wasmill_core::event::Origin;
-use wasmill_core::log::publish::{Append, SubmittedAppend};
 
 use super::convert;
 use super::status::{status, unreadable};
 use crate::app::App;
-use crate::proto;
 use crate::proto::append_bulk_answer::Outcome;
 use crate::proto::append_bulk_response::Kind;
 use crate::proto::{AppendBulkAnswer, AppendBulkRequest, AppendBulkResponse, AppendBulkWindow};
+use crate::publish::{self, Publication, Submitted};
 
 /// Appends that may wait for their answers: enough to fill a group commit from one client.
 const WINDOW_APPENDS: usize = 64;
@@ -83,13 +83,13 @@ impl Bulk {
             match next {
                 Request::Append(request) => {
                     let bytes = request.encoded_len();
-                    let append = convert::append(request.append.unwrap_or_default(), &self.defaults);
-                    if append.as_ref().is_ok_and(looks_up_a_cause) {
+                    let publication = convert::append(request.append.unwrap_or_default(), &self.defaults);
+                    if publication.as_ref().is_ok_and(looks_up_a_cause) {
                         self.drain(&mut in_flight).await?;
                     }
-                    let submitted = match append {
-                        Ok(append) => self.app.host.publisher.submit(append).await.map_err(convert::reported),
-                        Err(problem) => Err(convert::problem(problem)),
+                    let submitted = match publication {
+                        Ok(publication) => publish::submit(&self.app, publication).await,
+                        Err(problem) => Err(problem),
                     };
                     self.bytes.push_back(bytes);
                     in_flight.push_back(answer(request.tag, submitted));
@@ -135,18 +135,18 @@ impl Bulk {
 }
 
 /// Whether publishing has to look for what an event inherits.
-fn looks_up_a_cause(append: &Append) -> bool {
-    append.events.iter().any(|event| event.origin.causation_id.is_some())
+fn looks_up_a_cause(publication: &Publication) -> bool {
+    publication.append.events.iter().any(|event| event.origin.causation_id.is_some())
 }
 
-async fn answer(tag: u64, submitted: Result<SubmittedAppend, proto::Problem>) -> AppendBulkResponse {
-    let outcome = match submitted {
-        Ok(submitted) => submitted.outcome().await.map_err(convert::reported),
+async fn answer(tag: u64, submitted: Result<Submitted, Problem>) -> AppendBulkResponse {
+    let answer = match submitted {
+        Ok(submitted) => submitted.answer().await,
         Err(problem) => Err(problem),
     };
-    let outcome = match outcome {
-        Ok(appended) => Outcome::Appended(convert::appended(&appended)),
-        Err(problem) => Outcome::Problem(problem),
+    let outcome = match answer {
+        Ok(answer) => Outcome::Appended(convert::answer(&answer)),
+        Err(problem) => Outcome::Problem(convert::problem(problem)),
     };
     AppendBulkResponse { kind: Some(Kind::Answer(AppendBulkAnswer { tag, outcome: Some(outcome) })) }
 }

@@ -16,7 +16,8 @@ use crate::app::{App, origin_of};
 use crate::convert::stream_name;
 use crate::pages::{self, Batch};
 use crate::proto::log_service_server::LogService;
-use crate::{proto, wire};
+use crate::publish::{self, Answer};
+use crate::{proto, rights, wire};
 
 /// How its deliveries are counted.
 const VIA: &str = "grpc";
@@ -52,9 +53,25 @@ impl LogService for LogApi {
 
     async fn append(&self, request: Request<proto::AppendRequest>) -> Result<Response<proto::AppendResponse>, Status> {
         let defaults = defaults(&request)?;
-        let append = convert::append(request.into_inner(), &defaults).map_err(|problem| status(&problem))?;
-        let appended = self.0.host.publisher.append(append).await.map_err(refuse)?;
-        Ok(Response::new(convert::appended(&appended)))
+        let publication = convert::append(request.into_inner(), &defaults).map_err(|problem| status(&problem))?;
+        let answer = publish::append(&self.0, publication).await.map_err(|problem| status(&problem))?;
+        Ok(Response::new(convert::answer(&answer)))
+    }
+
+    async fn transact(
+        &self,
+        request: Request<proto::TransactRequest>,
+    ) -> Result<Response<proto::TransactResponse>, Status> {
+        let defaults = defaults(&request)?;
+        let transaction = convert::transaction(request.into_inner(), &defaults);
+        let (transaction, durability) = transaction.map_err(|problem| status(&problem))?;
+        let answer = publish::transact(&self.0, transaction, durability).await.map_err(|problem| status(&problem))?;
+        Ok(Response::new(match answer {
+            Answer::Stored(appends) => {
+                proto::TransactResponse { appends: appends.iter().map(convert::appended).collect(), queued: false }
+            }
+            Answer::Queued => proto::TransactResponse { appends: Vec::new(), queued: true },
+        }))
     }
 
     async fn append_bulk(
@@ -73,6 +90,7 @@ impl LogService for LogApi {
         let request = request.into_inner();
         let stream = stream_name(&request.stream).map_err(|problem| status(&problem))?;
         let range = convert::stream_range(&request).map_err(|problem| status(&problem))?;
+        rights::may_read(&self.0.host.stream_configs, &stream).map_err(|problem| status(&problem))?;
         let batches = pages::read_stream(&self.0, VIA, &range, stream).await.map_err(refuse)?;
         Ok(in_messages(batches, |events, covered_through| proto::ReadStreamResponse { events, covered_through }))
     }
@@ -93,6 +111,7 @@ impl LogService for LogApi {
         let stream = stream_name(&stream).map_err(|problem| status(&problem))?;
         let from = convert::bound(from_offset, from_time_us, ["from_offset", "from_time_us"], Offset);
         let from = from.map_err(|problem| status(&problem))?;
+        rights::may_read(&self.0.host.stream_configs, &stream).map_err(|problem| status(&problem))?;
         let from = pages::start_in_stream(&self.0, &stream, from).await.map_err(refuse)?;
         let batches = pages::follow_stream(&self.0, VIA, from, stream);
         Ok(in_messages(batches, |events, _| proto::FollowStreamResponse { events }))
@@ -116,6 +135,7 @@ impl LogService for LogApi {
         request: Request<proto::GetStreamRequest>,
     ) -> Result<Response<proto::GetStreamResponse>, Status> {
         let name = stream_name(&request.into_inner().name).map_err(|problem| status(&problem))?;
+        rights::may_read(&self.0.host.stream_configs, &name).map_err(|problem| status(&problem))?;
         let info = self.0.host.store.stream(&name).await.map_err(ReadError::Store).map_err(refuse)?;
         let info = info.ok_or_else(|| refuse(ReadError::StreamNotFound(name)))?;
         Ok(Response::new(proto::GetStreamResponse { stream: Some(convert::stream(&info)) }))

@@ -6,6 +6,7 @@ mod log;
 mod plugin;
 mod projection;
 pub(crate) mod status;
+mod stream;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::proto::DESCRIPTORS;
 use crate::proto::log_service_server::{LogServiceServer, SERVICE_NAME as LOG};
 use crate::proto::plugin_service_server::{PluginServiceServer, SERVICE_NAME as PLUGIN};
 use crate::proto::projection_service_server::{ProjectionServiceServer, SERVICE_NAME as PROJECTION};
+use crate::proto::stream_service_server::{SERVICE_NAME as STREAM, StreamServiceServer};
 
 const MIB: usize = 1024 * 1024;
 /// An append a little over its limit is read, so that the answer can name what is too large in it.
@@ -39,7 +41,7 @@ pub(crate) struct Grpc {
 impl Grpc {
     pub(crate) async fn new(app: Arc<App>) -> Self {
         let health = HealthReporter::new();
-        for service in [LOG, PLUGIN, PROJECTION] {
+        for service in [LOG, STREAM, PLUGIN, PROJECTION] {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
         let reflection = tonic_reflection::server::Builder::configure()
@@ -48,10 +50,12 @@ impl Grpc {
             .build_v1()
             .expect("the descriptors were made when the host was built");
         let log = LogServiceServer::new(log::LogApi(Arc::clone(&app)));
+        let stream = StreamServiceServer::new(stream::StreamApi(Arc::clone(&app)));
         let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
         let projection = ProjectionServiceServer::new(projection::ProjectionApi(app));
         let health_service = tonic_health::server::HealthService::from_health_reporter(health.clone());
         let router = Routes::new(log.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
+            .add_service(stream.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))
             .add_service(projection.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
@@ -63,7 +67,7 @@ impl Grpc {
 
     /// Tells health checkers to send their traffic elsewhere.
     pub(crate) async fn drain(&self) {
-        for service in ["", LOG, PLUGIN, PROJECTION] {
+        for service in ["", LOG, STREAM, PLUGIN, PROJECTION] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
     }

@@ -1,7 +1,6 @@
 //! Events as publishers write them in JSON.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +16,7 @@ use wasmill_core::limits::publish as limits;
 use crate::app::complete;
 
 /// Mistakes that one answer lists.
-const MISTAKES_MAX: usize = 20;
+pub(super) const MISTAKES_MAX: usize = 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -62,10 +61,7 @@ pub(crate) struct Defaults {
 }
 
 pub(crate) fn events(body: &Bytes, layout: Layout, defaults: &Defaults) -> Result<Vec<NewEvent>, Problem> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let message = format!("the body is not UTF-8: byte {} is out of place", error.valid_up_to());
-        Problem::new(Code::MalformedBody, message)
-    })?;
+    let text = utf8(body)?;
     let elements = match layout {
         Layout::Json => elements(text)?,
         Layout::Lines => lines(text)?,
@@ -80,7 +76,7 @@ pub(crate) fn events(body: &Bytes, layout: Layout, defaults: &Defaults) -> Resul
     let mut problem = Problem::new(Code::InvalidEvent, "events break the rules; nothing was appended");
     let mut events = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
-        match event(text, element.get(), index, defaults) {
+        match event(text, element.get(), derived_id(defaults, &index.to_string()), defaults) {
             Ok(event) => events.push(event),
             Err(mistakes) => {
                 for (field, message) in mistakes {
@@ -92,6 +88,13 @@ pub(crate) fn events(body: &Bytes, layout: Layout, defaults: &Defaults) -> Resul
         }
     }
     if problem.details.is_empty() { Ok(events) } else { Err(problem) }
+}
+
+pub(super) fn utf8(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(|error| {
+        let message = format!("the body is not UTF-8: byte {} is out of place", error.valid_up_to());
+        Problem::new(Code::MalformedBody, message)
+    })
 }
 
 fn elements(text: &str) -> Result<Vec<&RawValue>, Problem> {
@@ -111,13 +114,13 @@ fn lines(text: &str) -> Result<Vec<&RawValue>, Problem> {
     filled.map(|(number, line)| serde_json::from_str(line).map_err(|error| malformed(&error, number))).collect()
 }
 
-fn malformed(error: &serde_json::Error, lines_before: usize) -> Problem {
+pub(super) fn malformed(error: &serde_json::Error, lines_before: usize) -> Problem {
     let (line, column) = (error.line() + lines_before, error.column());
     Problem::new(Code::MalformedBody, format!("not JSON at line {line} column {column}: {}", cause(error)))
 }
 
 /// The error's text without its place, which is relative to the part that was read.
-fn cause(error: &serde_json::Error) -> String {
+pub(super) fn cause(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     if text.ends_with(&place) {
@@ -126,13 +129,15 @@ fn cause(error: &serde_json::Error) -> String {
     text
 }
 
-type Mistakes = Vec<(&'static str, String)>;
+/// Fields, and what is wrong with them.
+pub(crate) type Mistakes = Vec<(&'static str, String)>;
 
-fn event(body: &str, text: &str, index: usize, defaults: &Defaults) -> Result<NewEvent, Mistakes> {
+/// Reads an event, which is a slice of the `body`. It gets `id` if it has none.
+pub(crate) fn event(body: &str, text: &str, id: Uuid, defaults: &Defaults) -> Result<NewEvent, Mistakes> {
     let json: EventJson = serde_json::from_str(text).map_err(|error| vec![("", located(body, text, &error))])?;
     let mut mistakes = Mistakes::new();
     let id = match &json.id {
-        None => Ok(derived_id(defaults.idempotency_key.as_deref(), index)),
+        None => Ok(id),
         Some(id) => Uuid::try_parse(id).map_err(|_| format!("`{}` is not a UUID", id.escape_debug())),
     };
     let id = id.unwrap_or_else(|mistake| {
@@ -214,15 +219,11 @@ fn is_json(content_type: &str) -> bool {
 /// A namespace of our own for ids that come from idempotency keys.
 const KEYS: Uuid = Uuid::from_u128(0x6c1b_4f0e_9a56_5d0b_8f3e_2f6d_70a4_11c9);
 
-fn derived_id(idempotency_key: Option<&str>, index: usize) -> Uuid {
-    match idempotency_key {
+/// The id of the event at `place`, which has no space, so that no two pairs of place and key make one name.
+pub(crate) fn derived_id(defaults: &Defaults, place: &str) -> Uuid {
+    match &defaults.idempotency_key {
         None => Uuid::now_v7(),
-        Some(key) => {
-            let mut name = index.to_string();
-            // An index has digits only, so that no two pairs make one name.
-            let _ = write!(name, " {key}");
-            Uuid::new_v5(&KEYS, name.as_bytes())
-        }
+        Some(key) => Uuid::new_v5(&KEYS, format!("{place} {key}").as_bytes()),
     }
 }
 

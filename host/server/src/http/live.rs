@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::convert::stream_name;
 use crate::errors;
 use crate::pages::{self, Batch, Bound, NUMBER_MAX};
+use crate::rights;
 
 const VIA: &str = "sse";
 /// Keeps proxies from closing a connection on which nothing happens.
@@ -42,6 +43,7 @@ pub(super) async fn stream(
     let from = params.bound(["from", "fromTime"], Offset);
     params.finish()?;
     let stream = stream_name(&name)?;
+    rights::may_read(&app.host.stream_configs, &stream)?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Offset(next))).or(from);
     let from = pages::start_in_stream(&app, &stream, from).await.map_err(failed)?;
     Ok(sent(pages::follow_stream(&app, VIA, from, stream), from.0, |event| event.offset().0))

@@ -3,14 +3,16 @@
 pub(crate) mod cors;
 pub(crate) mod problem;
 
-mod event_in;
+pub(crate) mod event_in;
 pub(crate) mod event_out;
 mod params;
 mod request;
+pub(crate) mod transaction_in;
 mod view;
 
 mod docs;
 mod health;
+mod lifecycle;
 mod live;
 mod metrics;
 mod plugins;
@@ -58,13 +60,26 @@ fn table() -> Vec<Route> {
         route("/api/events", GET, get(streams::events_of_log)),
         route("/api/events/live", GET, get(live::log)),
         route("/api/event-streams", GET, get(streams::list)),
-        route("/api/event-streams/{name}", GET, get(streams::show)),
+        route("/api/event-streams/{name}", &["DELETE", "GET"], get(streams::show).merge(delete(lifecycle::delete))),
+        route("/api/event-streams/{name}/truncate", POST, post(lifecycle::truncate)),
+        route(
+            "/api/event-streams/{name}/config",
+            &["DELETE", "GET", "PUT"],
+            get(lifecycle::show_of_stream).put(lifecycle::put_of_stream).delete(lifecycle::remove_of_stream),
+        ),
+        route("/api/stream-configs", GET, get(lifecycle::list)),
+        route(
+            "/api/stream-configs/{pattern}",
+            &["DELETE", "GET", "PUT"],
+            get(lifecycle::show_of_pattern).put(lifecycle::put_of_pattern).delete(lifecycle::remove_of_pattern),
+        ),
         route(
             "/api/event-streams/{name}/events",
             &["GET", "POST"],
             get(streams::events_of_stream).post(publish::append),
         ),
         route("/api/event-streams/{name}/events/live", GET, get(live::stream)),
+        route("/api/transactions", POST, post(publish::transact)),
         route("/api/plugins", &["GET", "POST"], get(plugins::list).post(plugins::deploy)),
         route("/api/plugins/check", POST, post(plugins::check)),
         route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),

@@ -11,10 +11,12 @@ use wasmill_core::limits::read as limits;
 use wasmill_core::log::filter::Filter;
 use wasmill_core::name::Pattern;
 use wasmill_core::store::Direction;
+use wasmill_core::stream::lifecycle::DeleteMode;
 
 use super::problem::Refusal;
 use crate::convert::{self, Term};
 use crate::pages::{Bound, NUMBER_MAX, Range};
+use crate::publish::Durability;
 
 /// Entries of a page when nothing is asked for.
 pub(super) const PAGE_DEFAULT: usize = 100;
@@ -97,6 +99,25 @@ impl Params {
             Some(other) => {
                 self.refuse("direction", format!("`{}` is neither forward nor backward", other.escape_debug()));
                 Direction::Forward
+            }
+        }
+    }
+
+    pub(crate) fn durability(&mut self) -> Durability {
+        let given = self.text("durability");
+        convert::durability(given.as_deref()).unwrap_or_else(|mistake| {
+            self.refuse("durability", mistake);
+            Durability::default()
+        })
+    }
+
+    pub(crate) fn delete_mode(&mut self) -> DeleteMode {
+        match self.text("mode").as_deref() {
+            None | Some("soft") => DeleteMode::Soft,
+            Some("hard") => DeleteMode::Hard,
+            Some(other) => {
+                self.refuse("mode", format!("`{}` is neither soft nor hard", other.escape_debug()));
+                DeleteMode::Soft
             }
         }
     }

@@ -77,7 +77,8 @@ fn body(problem: &Problem, correlation_id: &str) -> Value {
 fn detail(Detail { at, message, facts }: &Detail) -> Value {
     let facts: Map<String, Value> = facts.iter().map(|(name, value)| (camel(name), fact(value))).collect();
     // A path into the request is written as the request is; anything else is a name.
-    let at = if at.starts_with("events[") { camel(at) } else { at.clone() };
+    let is_path = ["events[", "appends[", "checks[", "conditions["].iter().any(|list| at.starts_with(list));
+    let at = if is_path { camel(at) } else { at.clone() };
     json!({ "at": at, "message": message, "facts": facts })
 }
 

@@ -1,4 +1,4 @@
-//! `POST /api/event-streams/{name}/events`
+//! `POST /api/event-streams/{name}/events`, and what it shares with `POST /api/transactions`.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::Offset;
 use wasmill_core::limits::publish as limits;
@@ -15,11 +16,12 @@ use wasmill_core::store::Expected;
 
 use super::event_in::{self, Defaults, Layout};
 use super::params::Params;
-use super::problem::{Refusal, failed};
+use super::problem::Refusal;
 use super::request::{InPath, media_type, read_body, unsupported};
-use super::view;
+use super::{transaction_in, view};
 use crate::app::{App, origin_of};
 use crate::pages::NUMBER_MAX;
+use crate::publish::{self, Answer, Publication};
 
 /// JSON has escapes, base64 and the names of the fields on top of what is stored.
 const BODY_BYTES_MAX: usize = 2 * limits::APPEND_BYTES_MAX;
@@ -28,19 +30,55 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub(super) async fn append(
     State(app): State<Arc<App>>,
     InPath(stream): InPath<String>,
+    mut params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let durability = params.durability();
+    params.finish()?;
+    let layout = layout(&headers)?;
+    let expected = expected(&headers)?;
+    let body_bytes = read_body(&headers, body, BODY_BYTES_MAX).await?;
+    let events = event_in::events(&body_bytes, layout, &defaults(&headers)?)?;
+    let append = Append { stream, expected, events };
+    match publish::append(&app, Publication { append, durability, ..Publication::default() }).await? {
+        Answer::Stored(appended) => {
+            let etag = etag(appended.last_offset());
+            Ok((StatusCode::CREATED, [(header::ETAG, etag)], Json(view::appended(&appended))).into_response())
+        }
+        Answer::Queued => Ok(queued()),
+    }
+}
+
+/// `POST /api/transactions`
+pub(super) async fn transact(
+    State(app): State<Arc<App>>,
     params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     params.finish()?;
-    let layout = layout(&headers)?;
-    let expected = expected(&headers)?;
-    let defaults = Defaults { origin: origin_of(&headers)?, idempotency_key: idempotency_key(&headers)? };
+    match media_type(&headers).as_deref() {
+        None | Some("application/json") => {}
+        Some(other) => return Err(unsupported(other, "application/json")),
+    }
     let body = read_body(&headers, body, BODY_BYTES_MAX).await?;
-    let events = event_in::events(&body, layout, &defaults)?;
-    let appended = app.host.publisher.append(Append { stream, expected, events }).await.map_err(failed)?;
-    let etag = etag(appended.last_offset());
-    Ok((StatusCode::CREATED, [(header::ETAG, etag)], Json(view::appended(&appended))).into_response())
+    let (transaction, durability) = transaction_in::read(&body, &defaults(&headers)?)?;
+    match publish::transact(&app, transaction, durability).await? {
+        Answer::Stored(appends) => {
+            let appends: Vec<_> = appends.iter().map(view::appended).collect();
+            Ok((StatusCode::CREATED, Json(json!({ "appends": appends }))).into_response())
+        }
+        Answer::Queued => Ok(queued()),
+    }
+}
+
+fn queued() -> Response {
+    (StatusCode::ACCEPTED, Json(json!({ "queued": true }))).into_response()
+}
+
+fn defaults(headers: &HeaderMap) -> Result<Defaults, Problem> {
+    Ok(Defaults { origin: origin_of(headers)?, idempotency_key: idempotency_key(headers)? })
 }
 
 /// The offset of a stream's last event, as HTTP names a state.
@@ -58,7 +96,7 @@ fn layout(headers: &HeaderMap) -> Result<Layout, Refusal> {
 
 /// `If-Match: "7"`: the last event has offset 7. `If-Match: *`: there is a stream.
 /// `If-None-Match: *`: there is none. Neither: any.
-fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     let refuse = |name: &str, message: &str| {
         Err(Problem::new(Code::InvalidArgument, "the expected offset cannot be read").with(name, message))
     };

@@ -23,6 +23,7 @@ use super::{event_out, view};
 use crate::app::App;
 use crate::convert::stream_name;
 use crate::pages::{self, Batch};
+use crate::rights;
 
 /// How deliveries are counted.
 const VIA: &str = "http";
@@ -52,6 +53,7 @@ pub(super) async fn show(
 ) -> Result<Response<Body>, Refusal> {
     params.finish()?;
     let name = stream_name(&name)?;
+    rights::may_read(&app.host.stream_configs, &name)?;
     let info = app.host.store.stream(&name).await.map_err(ReadError::Store).map_err(failed)?;
     let info = info.ok_or_else(|| failed(ReadError::StreamNotFound(name)))?;
     let last = info.next_offset.0.checked_sub(1).map(|last| [(header::ETAG, etag(Offset(last)))]);
@@ -68,6 +70,7 @@ pub(super) async fn events_of_stream(
     let lines = wants_lines(&headers);
     let range = params.range(lines, Offset);
     params.finish()?;
+    rights::may_read(&app.host.stream_configs, &stream)?;
     let batches = pages::read_stream(&app, VIA, &range, stream).await.map_err(failed)?;
     answer(batches, range.direction, lines).await
 }

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use wasmill_core::name::StreamName;
 use wasmill_core::plugin::deploy::Checked;
 use wasmill_core::plugin::log::LogLine;
 use wasmill_core::projection::generation::{FailureInfo, Progress};
@@ -9,6 +10,8 @@ use wasmill_core::projection::query::{BuildStatus, CollectionStatus, ProjectionS
 use wasmill_core::record::PluginRecord;
 use wasmill_core::record::StreamInfo;
 use wasmill_core::store::{Appended, Document};
+use wasmill_core::stream::config::StreamConfig;
+use wasmill_core::stream::configs::{Explained, Subject};
 
 use super::event_out::rfc3339;
 
@@ -37,6 +40,39 @@ pub(crate) fn stream(info: &StreamInfo) -> Value {
         "lastRecordedAt": rfc3339(info.last_recorded_at),
         "lastPosition": info.last_position.0,
     })
+}
+
+/// What a configuration says, and of what. Its JSON is the core's own form, in which it is stored.
+pub(crate) fn stream_config(subject: &Subject, config: &StreamConfig) -> Value {
+    let mut view = self::subject(subject);
+    view["config"] = config_view(config);
+    view
+}
+
+fn config_view(config: &StreamConfig) -> Value {
+    serde_json::from_str(&config.to_json()).unwrap_or(Value::Null)
+}
+
+fn subject(subject: &Subject) -> Value {
+    match subject {
+        Subject::Pattern(pattern) => json!({ "pattern": pattern.as_str() }),
+        Subject::Stream(stream) => json!({ "stream": stream.as_str() }),
+    }
+}
+
+/// What holds for a stream. `own` is what is said of it alone.
+pub(crate) fn explained(stream: &StreamName, own: Option<&StreamConfig>, explained: &Explained) -> Value {
+    let origins: Map<String, Value> =
+        explained.origins.iter().map(|(field, by)| ((*field).to_owned(), subject(by))).collect();
+    let mut view = json!({
+        "stream": stream.as_str(),
+        "effective": config_view(explained.effective.config()),
+        "origins": origins,
+    });
+    if let Some(own) = own {
+        view["config"] = config_view(own);
+    }
+    view
 }
 
 /// What a plugin says of itself is JSON already.

@@ -16,8 +16,10 @@ use wasmill_core::metrics::Metrics;
 use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::record::StreamInfo;
 use wasmill_core::store::PageLimit;
+use wasmill_core::stream::Caller;
 
 use crate::app::App;
+use crate::rights::keep_readable;
 
 pub(crate) use range::{Bound, Range};
 use range::{Reading, Span};
@@ -47,13 +49,15 @@ pub(crate) async fn read_log(
     let reader = app.host.reader.clone();
     let span = Span::of_log(&reader, range).await?;
     let reading = Reading::new(span, range.direction, range.limit, |event| event.position().0);
-    let (delivered, filter) = (delivered(app, via), Arc::new(filter));
+    let (delivered, filter, configs) = (delivered(app, via), Arc::new(filter), app.host.stream_configs.clone());
     Ok(try_unfold(reading, move |mut reading| {
         let (reader, filter, delivered) = (reader.clone(), Arc::clone(&filter), delivered.clone());
+        let configs = configs.clone();
         async move {
             let Some(from) = reading.next else { return Ok(None) };
             let page = reader.log_page(Position(from), reading.direction, &filter, reading.page_limit()).await?;
-            let LogPage { events, next, end } = page;
+            let LogPage { mut events, next, end } = page;
+            keep_readable(&configs, &mut events);
             let batch = reading.take(events, next.map(|next| next.0), end);
             delivered.inc_by(batch.events.len() as u64);
             Ok(Some((batch, reading)))
@@ -124,11 +128,12 @@ pub(crate) fn follow_log(
     let follower = app.host.reader.follow_log(from, filter);
     let following = Following::new(&app.host.metrics, via);
     try_unfold((follower, following, Arc::clone(app)), |(mut follower, following, app)| async move {
-        let page = tokio::select! {
+        let mut page = tokio::select! {
             biased;
             () = app.drain.cancelled() => return Err(ReadError::Stopped),
             page = follower.next_page(PAGE) => page?,
         };
+        keep_readable(&app.host.stream_configs, &mut page.events);
         following.delivered(page.events.len());
         let covered_through = follower.next_position().0.checked_sub(1);
         Ok(Some((Batch { events: page.events, covered_through, more: true }, (follower, following, app))))
@@ -145,18 +150,19 @@ pub(crate) fn follow_stream(
     let follower = app.host.reader.follow_stream(stream, from);
     let following = Following::new(&app.host.metrics, via);
     try_unfold((follower, following, Arc::clone(app)), |(mut follower, following, app)| async move {
-        let events = tokio::select! {
+        let mut events = tokio::select! {
             biased;
             () = app.drain.cancelled() => return Err(ReadError::Stopped),
             events = follower.next_page(PAGE) => events?,
         };
+        keep_readable(&app.host.stream_configs, &mut events);
         following.delivered(events.len());
         let covered_through = follower.next_offset().0.checked_sub(1);
         Ok(Some((Batch { events, covered_through, more: true }, (follower, following, app))))
     })
 }
 
-/// A page of the list of streams.
+/// A page of the list of streams, without those that clients may not read.
 pub(crate) struct StreamList {
     pub(crate) streams: Vec<StreamInfo>,
     /// Where to go on; `None` at the end.
@@ -174,6 +180,7 @@ pub(crate) async fn list_streams(
     let more = streams.len() > limit;
     streams.truncate(limit);
     let next_after = streams.last().filter(|_| more).map(|last| last.name.to_string());
+    streams.retain(|info| app.host.stream_configs.may_read(&info.name, Caller::Api));
     Ok(StreamList { streams, next_after })
 }
 

@@ -105,7 +105,16 @@ impl Publisher {
     /// Returns when the append is checked and queued; those submitted one after the other are stored
     /// in that order.
     pub async fn submit(&self, append: Append) -> Result<SubmittedAppend, AppendError> {
-        let one = Transaction { appends: vec![append], ..Transaction::default() };
+        self.submit_if(append, Vec::new()).await
+    }
+
+    /// The same for an append that is stored only if every condition holds.
+    pub async fn submit_if(
+        &self,
+        append: Append,
+        conditions: Vec<AppendCondition>,
+    ) -> Result<SubmittedAppend, AppendError> {
+        let one = Transaction { appends: vec![append], conditions, ..Transaction::default() };
         Ok(SubmittedAppend(self.queue(one, Form::OneStream).await?))
     }
 

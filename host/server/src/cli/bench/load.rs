@@ -32,7 +32,7 @@ pub(crate) async fn connect(target: &Target, publishers: usize) -> Result<Vec<Cl
 /// costs a few copies of short texts each time.
 pub(crate) fn request(stream: String, batch: usize, size: usize) -> AppendRequest {
     let event = NewEvent { r#type: "bench.happened".into(), data: data(size), ..NewEvent::default() };
-    AppendRequest { stream, expected: None, events: vec![event; batch] }
+    AppendRequest { stream, events: vec![event; batch], ..AppendRequest::default() }
 }
 
 /// JSON of exactly `size` bytes, or the shortest there is.

@@ -105,7 +105,7 @@ impl Sender {
         let Append { stream, events, .. } = under_way.append.clone();
         self.busy.insert(stream.clone(), tag);
         self.under_way.insert(tag, under_way);
-        let append = Some(AppendRequest { stream, expected: None, events });
+        let append = Some(AppendRequest { stream, events, ..AppendRequest::default() });
         if self.requests.send(AppendBulkRequest { tag, append }).await.is_err() {
             // The call is over; its end says why.
             return Err(self.ended().await);
