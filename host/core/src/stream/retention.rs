@@ -28,7 +28,7 @@ const HOUR_US: i64 = 3_600_000_000;
 const MINUTES_OF_DAY: u16 = 24 * 60;
 
 /// When and how fast retention works.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionOptions {
     /// Time from the end of one run to the next; 60 s by default, at least 1 ms.
     pub every: Duration,

@@ -2,7 +2,9 @@
 
 mod append;
 mod echo;
+mod growth;
 mod load;
+mod plot;
 mod projection;
 mod replay;
 mod report;
@@ -31,6 +33,8 @@ pub(crate) enum BenchCommand {
     Tail(One<tail::TailArgs>),
     /// Build a read model with the flights projection, durable checkpoints included
     Projection(One<projection::ProjectionArgs>),
+    /// What an append costs as the log grows, in events and in streams
+    Growth(One<growth::GrowthArgs>),
     /// Start of a host process with one plugin deployed to its first append; always on hosts of its own
     Start(start::StartArgs),
     /// All of these, with the sizes that examples/bench/README.md reports
@@ -70,6 +74,11 @@ pub(crate) async fn run(command: BenchCommand, output: Output) -> Result<(), Fai
             let target = Target::open(&target).await?;
             let measurements = projection::run(&target, &args, output).await?;
             show(&target.conditions(0), measurements, output)
+        }
+        BenchCommand::Growth(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurements = growth::run(&target, &args, output).await?;
+            show(&target.conditions(load::EVENT_BYTES), measurements, output)
         }
         BenchCommand::Start(args) => {
             let measurements = start::run(&args, output).await?;

@@ -51,6 +51,16 @@ pub struct ServeArgs {
     /// Database connections that read [default: 4] [env: WASMILL_READERS]
     #[arg(long, value_name = "COUNT")]
     pub readers: Option<String>,
+    /// Time between two looks for events that may go [default: 1min] [env: WASMILL_RETENTION_EVERY]
+    #[arg(long, value_name = "TIME")]
+    pub retention_every: Option<String>,
+    /// Part of the day, UTC, in which events are removed, such as 01:00-05:00 [default: always]
+    /// [env: WASMILL_RETENTION_WINDOW]
+    #[arg(long, value_name = "FROM-TO")]
+    pub retention_window: Option<String>,
+    /// Removals of up to 1,000 events in a second [default: 100] [env: WASMILL_RETENTION_RATE]
+    #[arg(long, value_name = "COUNT")]
+    pub retention_rate: Option<String>,
     /// Time that a plugin has for one call [default: 1s] [env: WASMILL_CALL_DEADLINE]
     #[arg(long, value_name = "TIME")]
     pub call_deadline: Option<String>,
@@ -85,6 +95,9 @@ impl ServeArgs {
             drain_timeout,
             connections_max,
             readers,
+            retention_every,
+            retention_window,
+            retention_rate,
             call_deadline,
             memory_limit,
             guest_threads,
@@ -105,6 +118,9 @@ impl ServeArgs {
             p if p == parts::DRAIN_TIMEOUT.path => drain_timeout,
             p if p == parts::CONNECTIONS_MAX.path => connections_max,
             p if p == parts::READERS.path => readers,
+            p if p == parts::RETENTION_EVERY.path => retention_every,
+            p if p == parts::RETENTION_WINDOW.path => retention_window,
+            p if p == parts::RETENTION_RATE.path => retention_rate,
             p if p == parts::CALL_DEADLINE.path => call_deadline,
             p if p == parts::MEMORY_LIMIT.path => memory_limit,
             p if p == parts::GUEST_THREADS.path => guest_threads,

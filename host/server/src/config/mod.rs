@@ -10,7 +10,7 @@ mod sources;
 mod value;
 
 pub use args::ServeArgs;
-pub use parts::{AccessConfig, LogConfig, LogFormat, ServerConfig, StoreConfig, WasmConfig};
+pub use parts::{AccessConfig, LogConfig, LogFormat, RetentionConfig, ServerConfig, StoreConfig, WasmConfig};
 pub use settings::{ConfigError, Key, Origin};
 pub use sources::Sources;
 pub use value::Token;
@@ -23,6 +23,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub access: AccessConfig,
     pub store: StoreConfig,
+    pub retention: RetentionConfig,
     pub wasm: WasmConfig,
     pub log: LogConfig,
 }
@@ -34,6 +35,7 @@ impl Config {
             server: ServerConfig::read(&mut settings),
             access: AccessConfig::read(&mut settings),
             store: StoreConfig::read(&mut settings),
+            retention: RetentionConfig::read(&mut settings),
             wasm: WasmConfig::read(&mut settings),
             log: LogConfig::read(&mut settings),
         };
@@ -101,6 +103,16 @@ mod tests {
         has(&["log.format", "xml", "json"]);
         has(&["store.readers", "--readers", "1 to"]);
         assert_eq!(errors.len(), 7, "{errors:#?}");
+    }
+
+    #[test]
+    fn retention_may_be_kept_to_a_part_of_the_day() {
+        let config = load("[retention]\nwindow = '22:30-04:00'\nevery = '5min'\n", &[], ServeArgs::default()).unwrap();
+        assert_eq!((config.retention.0.every.as_secs(), config.retention.0.window.is_some()), (300, true));
+        for wrong in ["25:00-01:00", "1-2", "01:00", "01:00-01:60"] {
+            let errors = load("", &[("WASMILL_RETENTION_WINDOW", wrong)], ServeArgs::default()).unwrap_err();
+            assert!(errors[0].to_string().contains("01:00-05:30"), "{errors:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmill_core::stream::retention::RetentionOptions;
 use wasmill_store::Location;
 
 use super::settings::{Key, Settings};
@@ -31,6 +32,9 @@ keys! {
     STORE_URL = "store.url", "--store", "WASMILL_STORE";
     MIGRATE = "store.migrate", "--migrate", "WASMILL_MIGRATE";
     READERS = "store.readers", "--readers", "WASMILL_READERS";
+    RETENTION_EVERY = "retention.every", "--retention-every", "WASMILL_RETENTION_EVERY";
+    RETENTION_WINDOW = "retention.window", "--retention-window", "WASMILL_RETENTION_WINDOW";
+    RETENTION_RATE = "retention.units_per_second", "--retention-rate", "WASMILL_RETENTION_RATE";
     CALL_DEADLINE = "wasm.call_deadline", "--call-deadline", "WASMILL_CALL_DEADLINE";
     MEMORY_LIMIT = "wasm.memory_limit", "--memory-limit", "WASMILL_MEMORY_LIMIT";
     GUEST_THREADS = "wasm.threads", "--guest-threads", "WASMILL_GUEST_THREADS";
@@ -142,6 +146,25 @@ impl StoreConfig {
             migrate: settings.value(&MIGRATE, true),
             readers: settings.within(&READERS, 4, 1..=64),
         }
+    }
+}
+
+/// `[retention]`: when events that a stream's configuration lets go are removed.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionConfig(pub RetentionOptions);
+
+impl RetentionConfig {
+    pub(super) fn read(settings: &mut Settings) -> Self {
+        let default = RetentionOptions::default();
+        let every = settings.value(&RETENTION_EVERY, default.every);
+        if !(Duration::from_secs(1)..=Duration::from_hours(24)).contains(&every) {
+            settings.refuse(&RETENTION_EVERY, format!("{every:?} is out of range"), "1s to 24h");
+        }
+        Self(RetentionOptions {
+            every,
+            window: settings.optional(&RETENTION_WINDOW),
+            units_per_second_max: settings.within(&RETENTION_RATE, default.units_per_second_max, 1..=10_000),
+        })
     }
 }
 

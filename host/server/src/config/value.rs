@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmill_core::stream::retention::Window;
 use wasmill_store::Location;
 
 /// A value that can be read from text. The error is what is wrong, without the key.
@@ -64,6 +65,14 @@ impl Value for usize {
     }
 }
 
+impl Value for u32 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(not_a(text, "a whole number"))
+    }
+}
+
 impl Value for bool {
     const EXPECTED: &'static str = "true or false";
 
@@ -77,6 +86,20 @@ impl Value for PathBuf {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.is_empty() { Err("the path is empty".into()) } else { Ok(text.into()) }
+    }
+}
+
+impl Value for Window {
+    const EXPECTED: &'static str = "two times of the day, UTC, such as 01:00-05:30";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let minute = |time: &str| {
+            let (hours, minutes) = time.trim().split_once(':')?;
+            let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+            (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        };
+        let window = text.split_once('-').and_then(|(from, to)| Window::new(minute(from)?, minute(to)?));
+        window.ok_or_else(|| format!("`{text}` is not a part of the day"))
     }
 }
 

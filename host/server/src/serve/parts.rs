@@ -35,5 +35,6 @@ pub(super) async fn open(config: Config, data_dir: Places) -> Result<HostParts, 
     };
     let engine = WasmEngine::new(wasm, Arc::clone(&clock))?;
     let metrics = Arc::new(Metrics::new()?);
-    Ok(HostParts { store, engine: Arc::new(engine), clock, metrics, options: HostOptions::default() })
+    let options = HostOptions { retention: config.retention.0, ..HostOptions::default() };
+    Ok(HostParts { store, engine: Arc::new(engine), clock, metrics, options })
 }

@@ -60,7 +60,7 @@ pub struct PostgresStore {
 
 /// Whether a text is a URL that PostgreSQL's options can be read from.
 pub(crate) fn is_url(text: &str) -> bool {
-    text.contains("://") && open::parse(text).is_ok()
+    open::parse(text).is_ok()
 }
 
 /// A URL without what must not be shown.

@@ -89,6 +89,10 @@ pub(super) fn place(options: &PgConnectOptions) -> String {
 }
 
 pub(super) fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
+    // sqlx takes any scheme.
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(OpenError::Url("its scheme is another".into()));
+    }
     let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| OpenError::Url(error.into()))?;
     // Notices tell nobody anything; a writer that stalls inside of a transaction holds up the others.
     let settings = [("client_min_messages", "warning"), ("idle_in_transaction_session_timeout", "10s")];

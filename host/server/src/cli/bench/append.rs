@@ -73,7 +73,7 @@ pub(crate) async fn run(target: &Target, args: &AppendArgs, output: Output) -> R
     let connections = load::connect(target, args.publishers).await?;
     let publishers = (0..args.publishers).map(|number| {
         let request = load::request(format!("{name}-{number}"), args.batch, args.size);
-        (connections[number % connections.len()].log(), request)
+        (connections[number % connections.len()].log(), vec![request])
     });
     let bar = output.spinner("appending");
     bar.set_message(format!("{} publishers x {} events", args.publishers, args.batch));
@@ -86,16 +86,17 @@ pub(crate) async fn run(target: &Target, args: &AppendArgs, output: Output) -> R
         .with("connections", connections.len().to_string()))
 }
 
-/// Lets every publisher append for some time; returns how many appends were answered in it.
+/// Lets every publisher append for some time, each its requests in turn; returns how many appends were
+/// answered in it.
 pub(crate) async fn drive(
-    publishers: Vec<(LogServiceClient<Connection>, AppendRequest)>,
+    publishers: Vec<(LogServiceClient<Connection>, Vec<AppendRequest>)>,
     duration: Duration,
 ) -> Result<(u64, Latencies, Duration), Failure> {
     let from = Instant::now() + WARM_UP;
     let until = from + duration;
     let mut tasks = JoinSet::new();
-    for (client, request) in publishers {
-        tasks.spawn(publish(client, request, from, until));
+    for (client, requests) in publishers {
+        tasks.spawn(publish(client, requests, from, until));
     }
     let mut all = Latencies::new();
     let mut appends = 0;
@@ -109,14 +110,17 @@ pub(crate) async fn drive(
 
 async fn publish(
     mut client: LogServiceClient<Connection>,
-    request: AppendRequest,
+    requests: Vec<AppendRequest>,
     from: Instant,
     until: Instant,
 ) -> Result<(u64, Latencies), Failure> {
     let mut latencies = Latencies::new();
     let mut count = 0;
     let mut sent = Instant::now();
-    while sent < until {
+    let mut requests = requests.iter().cycle();
+    while sent < until
+        && let Some(request) = requests.next()
+    {
         client.append(request.clone()).await?;
         let answered = Instant::now();
         if sent >= from && answered < until {

@@ -42,7 +42,7 @@ pub(crate) async fn run(
 
     let connections = load::connect(&target, publishers).await?;
     let publishers_and_requests = (0..publishers).map(|number| {
-        (connections[number % connections.len()].log(), load::request(format!("echo-{number}"), batch, size))
+        (connections[number % connections.len()].log(), vec![load::request(format!("echo-{number}"), batch, size)])
     });
     let bar = output.spinner("gRPC alone");
     bar.set_message(format!("{publishers} callers x {batch} events"));

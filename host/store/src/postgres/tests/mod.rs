@@ -1,6 +1,7 @@
 //! The PostgreSQL store beside the contract, and what only a server can show.
 
 mod contract;
+mod opening;
 mod view;
 
 use wasmill_test_postgres::shared;

@@ -63,5 +63,13 @@ async fn events_can_be_queried_as_json() {
         String::new(),
     );
     assert_eq!(facts, expected);
+    let mut connection = pool.acquire().await.unwrap();
+    for setting in
+        ["set min_parallel_table_scan_size = 0", "set parallel_setup_cost = 0", "set parallel_tuple_cost = 0"]
+    {
+        sqlx::query(setting).execute(&mut *connection).await.unwrap();
+    }
+    let count: i64 = sqlx::query_scalar("select count(json) from event").fetch_one(&mut *connection).await.unwrap();
+    assert_eq!(count, 1, "also where the planner would rather work in parallel");
     store.close().await;
 }
