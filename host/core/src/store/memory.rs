@@ -29,14 +29,14 @@ pub struct MemoryStore {
 }
 
 #[derive(Debug)]
-struct Inner {
-    head: Head,
+pub(super) struct Inner {
+    pub(super) head: Head,
     /// `recorded_at` of the newest event ever.
     recorded_at: Timestamp,
-    events: BTreeMap<Position, Event>,
-    streams: BTreeMap<StreamName, Stream>,
-    positions: HashMap<Uuid, Position>,
-    removed: BTreeMap<Position, RemovedEvent>,
+    pub(super) events: BTreeMap<Position, Event>,
+    pub(super) streams: BTreeMap<StreamName, Stream>,
+    pub(super) positions: HashMap<Uuid, Position>,
+    pub(super) removed: BTreeMap<Position, RemovedEvent>,
     configs: BTreeMap<(bool, String), String>,
     plugins: BTreeMap<String, PluginRecord>,
     revisions: BTreeMap<(String, u32), RevisionRecord>,
@@ -46,10 +46,10 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct Stream {
-    info: StreamInfo,
+pub(super) struct Stream {
+    pub(super) info: StreamInfo,
     /// Of the events that are stored, in order.
-    positions: VecDeque<Position>,
+    pub(super) positions: VecDeque<Position>,
 }
 
 impl Default for MemoryStore {
@@ -73,7 +73,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -109,7 +109,7 @@ impl Stream {
 }
 
 impl Inner {
-    fn snapshot(&self, units: &[Unit]) -> Snapshot {
+    pub(super) fn snapshot(&self, units: &[Unit]) -> Snapshot {
         let appends = || units.iter().flat_map(|unit| &unit.appends);
         let ids = appends().flat_map(|append| append.events.iter().map(|event| event.id));
         let known = ids.filter_map(|id| Some((id, self.known(&id)?))).collect();
@@ -139,7 +139,7 @@ impl Inner {
         events.find(|event| condition.query.matches(event)).map(Event::position)
     }
 
-    fn store(&mut self, unit: &Unit, plan: UnitPlan, now: Timestamp) -> Committed {
+    pub(super) fn store(&mut self, unit: &Unit, plan: UnitPlan, now: Timestamp) -> Committed {
         for chunk in &plan.chunks {
             self.append(chunk);
         }
