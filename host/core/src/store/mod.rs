@@ -9,6 +9,7 @@ pub mod copy;
 pub mod memory;
 pub mod plan;
 pub mod unit;
+pub mod wrapped;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -29,11 +29,11 @@ pub(super) fn term(types: &[&str], tags: &[&str]) -> FilterTerm {
     }
 }
 
-fn condition(terms: Vec<FilterTerm>, after: Option<u64>) -> AppendCondition {
+pub(super) fn condition(terms: Vec<FilterTerm>, after: Option<u64>) -> AppendCondition {
     AppendCondition { query: Filter::new(terms), after: after.map(Position) }
 }
 
-fn with(unit: Unit, conditions: Vec<AppendCondition>) -> Unit {
+pub(super) fn with(unit: Unit, conditions: Vec<AppendCondition>) -> Unit {
     Unit { conditions, ..unit }
 }
 

@@ -136,7 +136,8 @@ pub(super) async fn times_lead_to_places(store: &impl Store) {
     let all = log(store).await;
     let stream = StreamName::from_stored("order-2");
     let next_offset = store.stream(&stream).await.expect("read").expect("there").next_offset;
-    for time in (900..4_200).step_by(7).map(Timestamp) {
+    let exact = all.iter().map(Event::recorded_at);
+    for time in (900..4_200).step_by(7).map(Timestamp).chain(exact) {
         let first =
             |mut events: Box<dyn Iterator<Item = &Event> + '_>| events.find(|e| e.recorded_at() >= time).cloned();
         let position = first(Box::new(all.iter())).map_or(Position(all.len() as u64), |e| e.position());

@@ -2,9 +2,12 @@
 //!
 //! Each check gets a fresh, empty store and panics with a claim that names what was broken.
 
+mod concurrency;
 mod conditions;
 mod filters;
 mod removal;
+#[cfg(test)]
+mod wrong_stores;
 
 use std::sync::Arc;
 
@@ -27,30 +30,44 @@ const PAGE: PageLimit = PageLimit { events: 1_000, bytes: 1 << 20 };
 
 /// Runs every check; `fresh` makes an empty store.
 pub async fn run<S: Store>(fresh: impl AsyncFn() -> S) {
-    positions_and_offsets_have_no_gaps(&fresh().await).await;
-    a_unit_that_fails_drops_out_alone(&fresh().await).await;
-    expected_offsets_are_checked_in_queue_order(&fresh().await).await;
-    streams_that_are_not_written_are_checked_too(&fresh().await).await;
-    a_repeated_append_gets_the_first_answer(&fresh().await).await;
-    a_taken_id_is_a_conflict(&fresh().await).await;
-    recorded_at_never_steps_back(&fresh().await).await;
-    pages_go_both_ways_and_respect_their_limits(&fresh().await).await;
-    payloads_come_back_unchanged(&fresh().await).await;
-    streams_are_listed_in_byte_order(&fresh().await).await;
-    documents_and_checkpoint_commit_together(&fresh().await).await;
-    documents_are_scanned_in_byte_order(&fresh().await).await;
-    plugins_and_generations_are_kept(&fresh().await).await;
-    filters::filtered_reads_find_what_matches_both_ways(&fresh().await).await;
-    filters::times_lead_to_places(&fresh().await).await;
-    conditions::a_query_matches_types_and_tags(&fresh().await).await;
-    conditions::only_later_events_break_a_condition(&fresh().await).await;
-    conditions::of_parallel_conditional_appends_one_wins(&fresh().await).await;
-    conditions::an_append_does_not_break_its_own_condition(&fresh().await).await;
-    removal::removal_leaves_holes_that_are_never_refilled(&fresh().await).await;
-    removal::an_emptied_stream_goes_on_where_it_was(&fresh().await).await;
-    removal::a_tombstoned_stream_takes_nothing(&fresh().await).await;
-    removal::ids_of_removed_events_are_remembered_for_a_while(&fresh().await).await;
-    removal::stream_configurations_are_kept(&fresh().await).await;
+    one_caller(&fresh).await;
+    many_callers(&fresh).await;
+}
+
+/// The checks in which one call follows the other.
+pub async fn one_caller<S: Store>(fresh: impl AsyncFn() -> S) {
+    let fresh = async || Arc::new(fresh().await);
+    positions_and_offsets_have_no_gaps(&*fresh().await).await;
+    a_unit_that_fails_drops_out_alone(&*fresh().await).await;
+    expected_offsets_are_checked_in_queue_order(&*fresh().await).await;
+    streams_that_are_not_written_are_checked_too(&*fresh().await).await;
+    a_repeated_append_gets_the_first_answer(&*fresh().await).await;
+    a_taken_id_is_a_conflict(&*fresh().await).await;
+    recorded_at_never_steps_back(&*fresh().await).await;
+    pages_go_both_ways_and_respect_their_limits(&*fresh().await).await;
+    payloads_come_back_unchanged(&*fresh().await).await;
+    streams_are_listed_in_byte_order(&*fresh().await).await;
+    documents_and_checkpoint_commit_together(&*fresh().await).await;
+    documents_are_scanned_in_byte_order(&*fresh().await).await;
+    plugins_and_generations_are_kept(&*fresh().await).await;
+    filters::filtered_reads_find_what_matches_both_ways(&*fresh().await).await;
+    filters::times_lead_to_places(&*fresh().await).await;
+    conditions::a_query_matches_types_and_tags(&*fresh().await).await;
+    conditions::only_later_events_break_a_condition(&*fresh().await).await;
+    conditions::of_parallel_conditional_appends_one_wins(&*fresh().await).await;
+    conditions::an_append_does_not_break_its_own_condition(&*fresh().await).await;
+    removal::removal_leaves_holes_that_are_never_refilled(&*fresh().await).await;
+    removal::an_emptied_stream_goes_on_where_it_was(&*fresh().await).await;
+    removal::a_tombstoned_stream_takes_nothing(&*fresh().await).await;
+    removal::ids_of_removed_events_are_remembered_for_a_while(&*fresh().await).await;
+    removal::stream_configurations_are_kept(&*fresh().await).await;
+}
+
+/// The checks in which callers overlap; they show most on a runtime with several threads.
+pub async fn many_callers<S: Store>(fresh: impl AsyncFn() -> S) {
+    let fresh = async || Arc::new(fresh().await);
+    concurrency::readers_see_no_gap_while_many_commit(fresh().await).await;
+    concurrency::of_callers_at_once_one_wins(fresh().await).await;
 }
 
 /// `count` events with ids derived from `seed`.
@@ -137,8 +154,9 @@ async fn a_unit_that_fails_drops_out_alone(store: &impl Store) {
         panic!("a failing check rejects its unit")
     };
     assert_eq!((wrong[0].stream.as_str(), wrong[0].actual), ("c", None), "the failing check is named");
-    let streams: Vec<_> = log(store).await.iter().map(|e| e.stream().to_owned()).collect();
-    assert_eq!(streams, ["a", "a", "d"], "nothing of a failing unit is stored, and it leaves no hole");
+    let stored: Vec<_> = log(store).await.iter().map(|e| (e.position().0, e.stream().to_owned())).collect();
+    let passed = [(0, "a".to_owned()), (1, "a".to_owned()), (2, "d".to_owned())];
+    assert_eq!(stored, passed, "nothing of a failing unit is stored, and it leaves no hole");
 }
 
 async fn expected_offsets_are_checked_in_queue_order(store: &impl Store) {
@@ -209,8 +227,12 @@ async fn a_repeated_append_gets_the_first_answer(store: &impl Store) {
 
 async fn a_taken_id_is_a_conflict(store: &impl Store) {
     commit_one(store, append("s", Expected::Any, events("s", 1, 2))).await;
+    let other_content =
+        NewEvent { id: Uuid::from_u128((1 << 64) + 1), event_type: "other".into(), ..NewEvent::default() };
+    let other_content = PreparedEvent::encode(&other_content, &StreamName::from_stored("s"), NOW);
     let cases = [
         append("elsewhere", Expected::Any, events("elsewhere", 1, 2)),
+        append("s", Expected::Any, Arc::new([other_content])),
         append("s", Expected::Any, events("s", 1, 3)),
         append("s", Expected::Any, [events("s", 8, 1), events("s", 8, 1)].concat().into()),
     ];
@@ -345,7 +367,8 @@ async fn documents_and_checkpoint_commit_together(store: &impl Store) {
     let keys = ["y".to_owned(), "z".to_owned(), "x".to_owned()];
     let many = store.documents(g, "c", &keys).await.expect("read");
     assert_eq!(many, [Some(Bytes::from_static(b"2")), None, None], "one answer for each key, in order");
-    assert_eq!(store.generations().await.expect("read")[0].checkpoint, Position(9));
+    let checkpoint = store.generations().await.expect("read")[0].checkpoint;
+    assert_eq!(checkpoint, Position(9), "the checkpoint is stored with the documents");
     let unknown = commit(store, &[Unit::change(vec![documents(9, vec![put("c", "x", Some("1"))])])]).await;
     assert_eq!(unknown[0].as_ref().err(), Some(&Rejection::NoGeneration { generation: GenerationId(9) }));
     assert_eq!(store.count(g, "c").await.expect("read"), 1);

@@ -32,26 +32,35 @@ async fn positions(store: &impl Store) -> Vec<u64> {
     log(store).await.iter().map(|event| event.position().0).collect()
 }
 
+/// The revision, which has moved.
+async fn changed(store: &impl Store, before: u64, claim: &str) -> u64 {
+    let revision = store.head().await.expect("read").revision;
+    assert_ne!(revision, before, "{claim}");
+    revision
+}
+
 pub(super) async fn removal_leaves_holes_that_are_never_refilled(store: &impl Store) {
     for (stream, seed, count) in [("s", 1, 3), ("t", 2, 2), ("s", 3, 4), ("s", 4, 1)] {
         commit_one(store, append(stream, Expected::Any, events(stream, seed, count))).await;
     }
     let before = log(store).await;
-    let revision = store.head().await.expect("read").revision;
     assert_eq!(remove(store, "s", 100).await, 0, "nothing is removed that is not hidden");
+    let revision = store.head().await.expect("read").revision;
     set(store, "s", 5, StreamState::Live).await;
+    let revision = changed(store, revision, "other hosts are told of a truncation").await;
     set(store, "s", 2, StreamState::Live).await;
     assert_eq!(info(store, "s").await.truncate_before, Offset(5), "it never steps back");
     assert_eq!(info(store, "s").await.event_count(), 3, "hidden events are not counted");
     assert_eq!(positions(store).await.len(), 10, "the log has them until they are removed");
+    let revision = changed(store, revision, "setting a stream again is told, too").await;
     assert_eq!(remove(store, "s", 2).await, 2, "removal is bounded");
-    assert_eq!(positions(store).await, [2, 3, 4, 5, 6, 7, 8, 9]);
+    changed(store, revision, "other hosts are told of a removal").await;
+    assert_eq!(positions(store).await, [2, 3, 4, 5, 6, 7, 8, 9], "places of what remains never change");
     assert_eq!(remove(store, "s", 100).await, 3, "and says how much it did");
-    assert_eq!(positions(store).await, [3, 4, 7, 8, 9], "places of what remains never change");
+    assert_eq!(positions(store).await, [3, 4, 7, 8, 9], "wherever the removed ones stood");
     let left: Vec<_> =
         before.iter().filter(|e| [3, 4, 7, 8, 9].contains(&e.position().0)).map(|e| e.raw().clone()).collect();
     assert_eq!(log(store).await.iter().map(|e| e.raw().clone()).collect::<Vec<_>>(), left, "nor do their bytes");
-    assert_ne!(store.head().await.expect("read").revision, revision, "other hosts are told of it");
     let facts = info(store, "s").await;
     assert_eq!((facts.first_offset, facts.next_offset, facts.event_count()), (Offset(5), Offset(8), 3));
     let bytes: usize = log(store).await.iter().filter(|e| e.stream() == "s").map(|e| e.framed_len()).sum();
@@ -92,10 +101,10 @@ pub(super) async fn an_emptied_stream_goes_on_where_it_was(store: &impl Store) {
     let outcome = commit(store, &[Unit::change(vec![truncate])]).await.remove(0);
     let refused = Some(Rejection::StreamDeleted { stream: name("s") });
     assert_eq!(outcome.err(), refused, "a late truncation does not bring it back");
-    store
-        .commit(&[append("s", Expected::Exactly(Offset(2)), events("s", 3, 2))], Timestamp(NOW.0 + 9))
-        .await
-        .expect("commits");
+    let unit = append("s", Expected::Exactly(Offset(2)), events("s", 3, 2));
+    let outcome = store.commit(&[unit], Timestamp(NOW.0 + 9)).await.expect("commits").remove(0);
+    let appended = outcome.expect("a deleted stream's offsets go on").appends.remove(0);
+    assert_eq!(appended.first_position, Position(3), "places of removed events are not given again");
     let facts = info(store, "s").await;
     assert_eq!((facts.state, facts.first_offset, facts.next_offset), (StreamState::Live, Offset(3), Offset(5)));
     assert_eq!((facts.created_at, facts.first_recorded_at), (NOW, Timestamp(NOW.0 + 9)));
@@ -134,7 +143,7 @@ pub(super) async fn ids_of_removed_events_are_remembered_for_a_while(store: &imp
     let forget = |before| Unit::change(vec![Change::ForgetRemoved { before, limit: 2 }]);
     assert_eq!(commit_one(store, forget(NOW)).await.removed, 0, "not before its time");
     assert_eq!(commit_one(store, forget(Timestamp(NOW.0 + 1))).await.removed, 2);
-    assert_eq!(commit_one(store, forget(Timestamp(NOW.0 + 1))).await.removed, 1);
+    assert_eq!(commit_one(store, forget(Timestamp(NOW.0 + 1))).await.removed, 1, "what is forgotten is forgotten once");
     let anew = commit_one(store, unit).await.appends.remove(0);
     assert!(!anew.duplicate && anew.first_offset == Offset(3), "a forgotten id is new");
 }
@@ -144,6 +153,7 @@ pub(super) async fn stream_configurations_are_kept(store: &impl Store) {
         let config = config.map(str::to_owned);
         Unit::change(vec![Change::PutStreamConfig { pattern: pattern.into(), exact, config }])
     };
+    let revision = store.head().await.expect("read").revision;
     for unit in [
         put("order-*", false, Some("{\"a\":1}")),
         put("order-7", true, Some("{}")),
@@ -154,6 +164,7 @@ pub(super) async fn stream_configurations_are_kept(store: &impl Store) {
     ] {
         commit_one(store, unit).await;
     }
+    changed(store, revision, "other hosts are told of a configuration").await;
     let record = |pattern: &str, exact, config: &str| StreamConfigRecord {
         pattern: pattern.into(),
         exact,

@@ -16,27 +16,27 @@ use crate::store::plan::{Known, Snapshot, StreamHead, UnitPlan};
 use crate::store::unit::{AppendCondition, Change, Committed, Unit};
 
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) head: Head,
+pub(in crate::store) struct Inner {
+    pub(in crate::store) head: Head,
     /// `recorded_at` of the newest event ever.
-    pub(super) recorded_at: Timestamp,
-    pub(super) events: BTreeMap<Position, Event>,
-    pub(super) streams: BTreeMap<StreamName, Stream>,
-    pub(super) positions: HashMap<Uuid, Position>,
-    pub(super) removed: BTreeMap<Position, RemovedEvent>,
-    pub(super) configs: BTreeMap<(bool, String), String>,
-    pub(super) plugins: BTreeMap<String, PluginRecord>,
-    pub(super) revisions: BTreeMap<(String, u32), RevisionRecord>,
-    pub(super) components: HashMap<String, Bytes>,
-    pub(super) generations: BTreeMap<GenerationId, GenerationRecord>,
-    pub(super) documents: BTreeMap<(GenerationId, String, String), Bytes>,
+    pub(in crate::store) recorded_at: Timestamp,
+    pub(in crate::store) events: BTreeMap<Position, Event>,
+    pub(in crate::store) streams: BTreeMap<StreamName, Stream>,
+    pub(in crate::store) positions: HashMap<Uuid, Position>,
+    pub(in crate::store) removed: BTreeMap<Position, RemovedEvent>,
+    pub(in crate::store) configs: BTreeMap<(bool, String), String>,
+    pub(in crate::store) plugins: BTreeMap<String, PluginRecord>,
+    pub(in crate::store) revisions: BTreeMap<(String, u32), RevisionRecord>,
+    pub(in crate::store) components: HashMap<String, Bytes>,
+    pub(in crate::store) generations: BTreeMap<GenerationId, GenerationRecord>,
+    pub(in crate::store) documents: BTreeMap<(GenerationId, String, String), Bytes>,
 }
 
 #[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) info: StreamInfo,
+pub(in crate::store) struct Stream {
+    pub(in crate::store) info: StreamInfo,
     /// Of the events that are stored, in order.
-    pub(super) positions: VecDeque<Position>,
+    pub(in crate::store) positions: VecDeque<Position>,
 }
 
 impl Default for Inner {
@@ -59,7 +59,7 @@ impl Default for Inner {
 }
 
 impl Stream {
-    pub(super) fn new(name: &StreamName, recorded_at: Timestamp, first_offset: Offset) -> Self {
+    pub(in crate::store) fn new(name: &StreamName, recorded_at: Timestamp, first_offset: Offset) -> Self {
         let info = StreamInfo {
             name: name.clone(),
             state: StreamState::Live,
@@ -75,7 +75,7 @@ impl Stream {
         Self { info, positions: VecDeque::new() }
     }
 
-    pub(super) fn add(&mut self, event: &Event) {
+    pub(in crate::store) fn add(&mut self, event: &Event) {
         if self.positions.is_empty() {
             self.info.first_offset = event.offset();
             self.info.first_recorded_at = event.recorded_at();
@@ -89,7 +89,7 @@ impl Stream {
 }
 
 impl Inner {
-    pub(super) fn snapshot(&self, units: &[Unit]) -> Snapshot {
+    pub(in crate::store) fn snapshot(&self, units: &[Unit]) -> Snapshot {
         let appends = || units.iter().flat_map(|unit| &unit.appends);
         let ids = appends().flat_map(|append| append.events.iter().map(|event| event.id));
         let known = ids.filter_map(|id| Some((id, self.known(&id)?))).collect();
@@ -107,19 +107,19 @@ impl Inner {
         }
     }
 
-    pub(super) fn known(&self, id: &Uuid) -> Option<Known> {
+    pub(in crate::store) fn known(&self, id: &Uuid) -> Option<Known> {
         let position = self.positions.get(id)?;
         let stored = self.events.get(position).cloned().map(Known::Stored);
         stored.or_else(|| self.removed.get(position).cloned().map(Known::Removed))
     }
 
-    pub(super) fn matching(&self, condition: &AppendCondition) -> Option<Position> {
+    pub(in crate::store) fn matching(&self, condition: &AppendCondition) -> Option<Position> {
         let from = condition.after.map_or(Position(0), |after| Position(after.0.saturating_add(1)));
         let mut events = self.events.range(from..).map(|(_, event)| event);
         events.find(|event| condition.query.matches(event)).map(Event::position)
     }
 
-    pub(super) fn store(&mut self, unit: &Unit, plan: UnitPlan, now: Timestamp) -> Committed {
+    pub(in crate::store) fn store(&mut self, unit: &Unit, plan: UnitPlan, now: Timestamp) -> Committed {
         for chunk in &plan.chunks {
             self.append(chunk);
         }
@@ -127,7 +127,7 @@ impl Inner {
         Committed { appends: plan.appends, chunks: plan.chunks, removed }
     }
 
-    pub(super) fn append(&mut self, chunk: &Chunk) {
+    pub(in crate::store) fn append(&mut self, chunk: &Chunk) {
         let new = || Stream::new(&chunk.stream, chunk.recorded_at, Offset(0));
         let stream = self.streams.entry(chunk.stream.clone()).or_insert_with(new);
         stream.info.state = StreamState::Live;
@@ -140,7 +140,7 @@ impl Inner {
         self.recorded_at = chunk.recorded_at;
     }
 
-    pub(super) fn remove_events(&mut self, name: &StreamName, limit: usize, now: Timestamp) -> u64 {
+    pub(in crate::store) fn remove_events(&mut self, name: &StreamName, limit: usize, now: Timestamp) -> u64 {
         let Some(stream) = self.streams.get_mut(name) else { return 0 };
         let hidden = stream.info.truncate_before.0.saturating_sub(stream.info.first_offset.0);
         let count = usize::try_from(hidden).unwrap_or(usize::MAX).min(limit).min(stream.positions.len());
@@ -164,7 +164,7 @@ impl Inner {
         count as u64
     }
 
-    pub(super) fn forget_removed(&mut self, before: Timestamp, limit: usize) -> u64 {
+    pub(in crate::store) fn forget_removed(&mut self, before: Timestamp, limit: usize) -> u64 {
         let old = self.removed.values().filter(|removed| removed.removed_at < before);
         let old: Vec<(Position, Uuid)> = old.take(limit).map(|removed| (removed.position, removed.id)).collect();
         for (position, id) in &old {
@@ -174,7 +174,7 @@ impl Inner {
         old.len() as u64
     }
 
-    pub(super) fn change(&mut self, change: &Change, now: Timestamp) -> u64 {
+    pub(in crate::store) fn change(&mut self, change: &Change, now: Timestamp) -> u64 {
         match change {
             Change::PutStreamConfig { pattern, exact, config } => {
                 let key = (*exact, pattern.clone());

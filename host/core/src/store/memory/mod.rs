@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use inner::{Inner, Stream};
+pub(super) use inner::Inner;
+use inner::Stream;
 
 use super::unit::{Committed, Rejection, Unit};
 use super::{
@@ -30,7 +31,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
