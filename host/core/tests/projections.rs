@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, though not in a `#[test]`")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
-use wasmill_core::clock::SystemClock;
+use wasmill_core::clock::{SystemClock, Timestamp};
 use wasmill_core::event::{Event, NewEvent, Position};
 use wasmill_core::guest::{
     ComponentError, Disposition, Failure, GuestEngine, GuestEnvironment, GuestError, GuestModule, ProjectionGuest,
@@ -23,7 +23,8 @@ use wasmill_core::projection::generation::Phase;
 use wasmill_core::projection::query::{QueryError, WaitFor};
 use wasmill_core::projection::state::State;
 use wasmill_core::store::memory::MemoryStore;
-use wasmill_core::store::{PluginStore, Store};
+use wasmill_core::store::wrapped::Wrapped;
+use wasmill_core::store::{Change, Committed, PluginStore, Rejection, Store, StoreError, Unit};
 
 /// Counts events by type into `counts`, and what happens by type: `bad` is rejected, `flaky` fails
 /// twice with `retry`, `crash` traps. "Components" are any bytes: they become the plugin's version.
@@ -116,7 +117,37 @@ impl ProjectionGuest for FakeGuest {
     }
 }
 
-async fn host_over(store: &Arc<MemoryStore>, engine: &Arc<FakeEngine>) -> Arc<Host> {
+/// A store that loses the connection in mid-commit when a checkpoint moves.
+#[derive(Default)]
+struct Losing {
+    memory: MemoryStore,
+    /// Commits that are lost, and whether they were done before.
+    losses: Mutex<VecDeque<bool>>,
+}
+
+#[async_trait]
+impl Wrapped for Losing {
+    fn wrapped(&self) -> &dyn Store {
+        &self.memory
+    }
+
+    async fn commit(&self, units: &[Unit], now: Timestamp) -> Result<Vec<Result<Committed, Rejection>>, StoreError> {
+        let moves = |change: &Change| matches!(change, Change::Advance { from, to, .. } if from < to);
+        let loss = match units.iter().flat_map(|unit| &unit.changes).any(moves) {
+            true => self.losses.lock().unwrap().pop_front(),
+            false => None,
+        };
+        if loss != Some(false) {
+            let outcomes = self.memory.commit(units, now).await;
+            if loss.is_none() {
+                return outcomes;
+            }
+        }
+        Err(StoreError::Unknown("as told".into()))
+    }
+}
+
+async fn host_over<S: Store>(store: &Arc<S>, engine: &Arc<FakeEngine>) -> Arc<Host> {
     let metrics = Arc::new(Metrics::new().unwrap());
     let (store, engine) = (Arc::clone(store) as Arc<dyn Store>, Arc::clone(engine) as Arc<dyn GuestEngine>);
     Host::start(HostParts { store, engine, clock: Arc::new(SystemClock), metrics, options: HostOptions::default() })
@@ -213,6 +244,25 @@ async fn a_passing_failure_is_retried_and_nothing_is_counted_twice() {
     host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
     assert_eq!(count(&host, "a", last).await, "40");
     assert_eq!(count(&host, "flaky", last).await, "1");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_commit_of_unknown_outcome_is_settled_and_nothing_is_counted_twice() {
+    let (store, engine) = (Arc::new(Losing::default()), Arc::new(FakeEngine::default()));
+    let host = host_over(&store, &engine).await;
+    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    let mut expected = 0;
+    for losses in [vec![true], vec![false], vec![false, true], vec![true, true, false], vec![]] {
+        store.losses.lock().unwrap().extend(losses);
+        for _ in 0..3 {
+            let last = publish(&host, "s", &["a", "b", "a"]).await;
+            expected += 2;
+            assert_eq!(count(&host, "a", last).await, expected.to_string());
+        }
+        assert!(store.losses.lock().unwrap().is_empty(), "every loss has happened");
+    }
+    assert_eq!(phase(&host, Phase::Live).await.failure, None);
     host.stop().await;
 }
 

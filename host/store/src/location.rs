@@ -102,7 +102,8 @@ impl Location {
                 Arc::new(SqliteStore::open(options).await?)
             }
             Location::Postgres(url) => {
-                Arc::new(PostgresStore::open(PostgresOptions { url: url.clone(), readers, migrate }).await?)
+                let options = PostgresOptions { readers, migrate, ..PostgresOptions::at(url) };
+                Arc::new(PostgresStore::open(options).await?)
             }
         })
     }

@@ -33,6 +33,13 @@ pub enum CommitError {
     Store(#[source] Arc<StoreError>),
 }
 
+impl CommitError {
+    /// Whether the unit may have been committed all the same.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, CommitError::Store(error) if matches!(**error, StoreError::Unknown(_) | StoreError::Failed(_)))
+    }
+}
+
 impl From<CommitError> for Problem {
     fn from(error: CommitError) -> Self {
         match error {

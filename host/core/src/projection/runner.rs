@@ -23,7 +23,7 @@ use crate::log::read::{LogFollower, Reader};
 use crate::log_id;
 use crate::metrics::Metrics;
 use crate::plugin::log::PluginLog;
-use crate::store::{Change, PageLimit, Store, Unit};
+use crate::store::{Change, PageLimit, Rejection, Store, Unit};
 
 /// What every runner is given.
 #[derive(Clone)]
@@ -61,6 +61,8 @@ pub struct Runner {
     /// Positions of the call that failed: its events are folded one by one.
     suspect: Option<Range<u64>>,
     attempts: u32,
+    /// Where a commit would have moved the checkpoint of which the store could not say what became of it.
+    unsure: Option<Position>,
 }
 
 /// Why a round ended early.
@@ -89,6 +91,7 @@ impl Runner {
             uncommitted: 0,
             suspect: None,
             attempts: 0,
+            unsure: None,
         }
     }
 
@@ -118,6 +121,7 @@ impl Runner {
 
     /// One checkpoint: folds what is there, up to its bounds, and commits it.
     async fn round(&mut self, stop: &CancellationToken) -> Result<(), Interruption> {
+        self.settle_checkpoint().await?;
         let limit = PageLimit { events: limits::CHECKPOINT_EVENTS_MAX, bytes: limits::CALL_BYTES_MAX };
         let mut page = tokio::select! {
             page = self.follower.next_page(limit) => page,
@@ -225,11 +229,45 @@ impl Runner {
                 changes.push(Change::PutDocuments { generation, documents });
             }
             changes.push(Change::Advance { generation, from: self.committed, to: self.folded });
-            self.context.committer.commit(Unit::change(changes)).await.map_err(commit_failed)?;
+            self.unsure = Some(self.folded);
+            self.write(changes).await.map_err(commit_failed)?;
             self.committed = self.folded;
         }
         self.state.as_mut().expect("no call is under way").settle();
         self.report(count, at_end);
+        Ok(())
+    }
+
+    /// Commits changes; what became of them is left unsure only when the store does not know.
+    async fn write(&mut self, changes: Vec<Change>) -> Result<(), CommitError> {
+        let outcome = self.context.committer.commit(Unit::change(changes)).await;
+        if !outcome.as_ref().is_err_and(CommitError::is_unknown) {
+            self.unsure = None;
+        }
+        outcome.map(drop)
+    }
+
+    /// Finds out about a commit whose outcome was not known, through the writer: whatever it had under way
+    /// is over by then. If it was committed, everything that is known of documents is out of date.
+    async fn settle_checkpoint(&mut self) -> Result<(), Interruption> {
+        let Some(moved_to) = self.unsure else { return Ok(()) };
+        let generation = self.subject.generation.id;
+        let stay = Change::Advance { generation, from: self.committed, to: self.committed };
+        match self.write(vec![stay]).await {
+            Ok(()) => {}
+            Err(CommitError::Rejected(Rejection::Fenced { actual, .. })) if actual == moved_to => {
+                let store = Arc::clone(&self.context.store);
+                self.state = Some(State::new(store, generation, &self.subject.collections, false));
+                self.committed = actual;
+                self.back_to_checkpoint();
+                // There may be nothing more to fold for a while.
+                self.report(0, self.context.reader.tail().next() <= actual);
+            }
+            Err(error) => {
+                self.unsure = Some(moved_to);
+                return Err(commit_failed(error));
+            }
+        }
         Ok(())
     }
 

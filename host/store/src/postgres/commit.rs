@@ -6,15 +6,15 @@
 //! unit does more than append, is the head locked first and the group planned under the lock.
 //!
 //! Every transaction begins by noting its number in the host's row. A writer that loses its connection
-//! connects anew, which fences the old one off, and reads there whether its last group was committed.
+//! [connects anew](super::connect), which fences the old one off, and reads there whether its last group
+//! was committed.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::io;
 
 use lru::LruCache;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::event::{Chunk, Event, Position};
@@ -23,7 +23,8 @@ use wasmill_core::store::plan::{Known, Snapshot, UnitPlan};
 use wasmill_core::store::{Change, Committed, Rejection, StoreError, Unit};
 
 use super::changes::{Changes, Statement};
-use super::error::{Failure, is_known_event_id, is_lost, is_overtaken, store_error};
+use super::connect::{LastCommit, Waits};
+use super::error::{Failure, is_known_event_id, is_lost, is_overtaken, is_shut_out, store_error};
 use super::log::{self, Fence, LogHead, Rows};
 use super::{filtered, plugins, removal, streams};
 use crate::heads::{Heads, StreamRow};
@@ -31,10 +32,6 @@ use crate::number::signed;
 
 type Outcomes = Vec<Result<Committed, Rejection>>;
 
-/// How long a lost connection is waited for before publishers are told.
-const RECONNECT_WAIT: Duration = Duration::from_secs(5);
-const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
-const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Times that a group is begun anew before the store is said to be unavailable. Two are the usual limit:
 /// once because another host was faster, once because an id is known.
 const ATTEMPTS_MAX: usize = 10;
@@ -42,7 +39,10 @@ const ATTEMPTS_MAX: usize = 10;
 /// The one connection that writes, and what it knows without asking.
 pub(super) struct Writer {
     pub(super) options: PgConnectOptions,
+    pub(super) waits: Waits,
     pub(super) connection: Option<PgConnection>,
+    /// Whether a transaction is open on the connection.
+    pub(super) begun: bool,
     pub(super) host: Uuid,
     pub(super) epoch: i64,
     /// Number of the group begun last.
@@ -84,10 +84,7 @@ enum Tried {
 
 impl Writer {
     pub(super) async fn commit(&mut self, units: &[Unit], now: Timestamp) -> Result<Outcomes, StoreError> {
-        if self.busy {
-            self.connection = None;
-        }
-        self.connected().await?;
+        self.ready().await?;
         self.busy = true;
         let outcomes = self.try_until_settled(units, now).await;
         self.busy = false;
@@ -96,45 +93,53 @@ impl Writer {
 
     async fn try_until_settled(&mut self, units: &[Unit], now: Timestamp) -> Result<Outcomes, StoreError> {
         let mut attempt = Attempt::default();
+        let mut give_up = None;
         let mut last = None;
         for _ in 0..ATTEMPTS_MAX {
             let mut sent = None;
-            let error = match self.attempt(units, now, attempt, &mut sent).await {
-                Ok(Tried::Done(outcomes)) => return Ok(outcomes),
-                Ok(Tried::LookUp) => {
-                    attempt.looked_up = true;
-                    continue;
-                }
-                Err(Failure::Store(error)) => {
-                    self.roll_back().await;
-                    return Err(error);
-                }
-                Err(Failure::Sql(error)) => error,
-            };
-            if is_lost(&error) {
-                self.connection = None;
-                match (self.connect_in_time().await, sent) {
-                    (Ok(last_commit), Some(sent)) if last_commit == self.commit => return Ok(self.keep(sent)),
-                    (Ok(_), _) => {}
-                    (Err(_), Some(_)) => return Err(StoreError::Unknown(error.into())),
-                    (Err(unavailable), None) => return Err(unavailable),
-                }
-                continue;
+            let tried = timeout(self.waits.answer, self.attempt(units, now, attempt, &mut sent)).await;
+            let error =
+                match tried.unwrap_or_else(|_| Err(Failure::Sql(io::Error::from(io::ErrorKind::TimedOut).into()))) {
+                    Ok(Tried::Done(outcomes)) => return Ok(outcomes),
+                    Ok(Tried::LookUp) => {
+                        attempt.looked_up = true;
+                        continue;
+                    }
+                    Err(Failure::Store(error)) => {
+                        self.roll_back().await;
+                        return Err(error);
+                    }
+                    Err(Failure::Sql(error)) => error,
+                };
+            if is_shut_out(&error) {
+                // Certain not to be committed.
+                sent = None;
             }
-            self.roll_back().await;
-            if is_overtaken(&error) {
-                attempt.locked = true;
-            } else if is_known_event_id(&error) && !attempt.looked_up {
-                attempt.looked_up = true;
-            } else if is_known_event_id(&error) {
-                let what = "the database: an event id is known, but its event is not in the log".into();
-                return Err(StoreError::Damaged { what });
+            if is_lost(&error) || is_shut_out(&error) {
+                let give_up = *give_up.get_or_insert_with(|| Instant::now() + self.waits.reconnect);
+                match (self.reconnect().await, sent) {
+                    (Ok(LastCommit::Number(number)), Some(sent)) if number == self.commit => return Ok(self.keep(sent)),
+                    (Ok(LastCommit::Forgotten) | Err(_), Some(_)) => return Err(StoreError::Unknown(error.into())),
+                    (Err(unavailable), None) => return Err(unavailable),
+                    (Ok(_), _) if Instant::now() >= give_up => return Err(StoreError::Unavailable(error.into())),
+                    (Ok(_), _) => {}
+                }
             } else {
-                return Err(store_error(error));
+                self.roll_back().await;
+                if is_overtaken(&error) {
+                    attempt.locked = true;
+                } else if is_known_event_id(&error) && !attempt.looked_up {
+                    attempt.looked_up = true;
+                } else if is_known_event_id(&error) {
+                    let what = "the database: an event id is known, but its event is not in the log".into();
+                    return Err(StoreError::Damaged { what });
+                } else {
+                    return Err(store_error(error));
+                }
             }
             last = Some(error);
         }
-        let last = last.map_or_else(|| "the connection was lost again and again".into(), |error| error.to_string());
+        let last = last.map_or_else(|| "the group was looked up again and again".into(), |error| error.to_string());
         Err(StoreError::Unavailable(last.into()))
     }
 
@@ -150,19 +155,28 @@ impl Writer {
         let appends = units.iter().any(|unit| !unit.appends.is_empty());
         let changes = units.iter().any(|unit| !unit.changes.is_empty());
         // The head is locked before any other row, so that two hosts are not in each other's way.
-        let locks = attempt.locked || self.stale || (changes && appends) || units.iter().any(touches_streams);
+        let locks = attempt.locked || self.stale || (changes && appends) || units.iter().any(needs_the_head);
         let begun = locks || changes;
         let connection = self.connection.as_mut().ok_or_else(lost)?;
         if begun {
+            self.begun = true;
             sqlx::query("begin").execute(&mut *connection).await?;
         }
-        if locks {
-            let head = log::lock(connection, fence).await?;
+        let head = match (locks, attempt.looked_up) {
+            (true, _) => Some(log::lock(connection, fence).await?),
+            // What is turned away is not checked by an append: it must not be judged by what was known
+            // before another host has appended.
+            (false, true) => Some(log::head(connection).await?.1),
+            (false, false) => None,
+        };
+        if let Some(head) = head {
+            head.check_follows(self.head)?;
             if self.stale || head.version != self.head.version {
                 self.heads.start_over(head.next_stream_id);
             }
             (self.head, self.stale) = (head, false);
-        } else if begun {
+        }
+        if begun && !locks {
             let begin = sqlx::query("select wasmill_begin($1, $2, $3)");
             begin.bind(fence.host).bind(fence.epoch).bind(fence.commit).execute(&mut *connection).await?;
         }
@@ -187,9 +201,7 @@ impl Writer {
         let plans: Vec<_> = units.iter().map(|unit| snapshot.plan(unit, now)).collect();
         let doubtful = |(unit, plan): (&Unit, &Result<_, _>)| plan.is_err() && !unit.appends.is_empty();
         if !attempt.looked_up && units.iter().zip(&plans).any(doubtful) {
-            if begun {
-                sqlx::query("rollback").execute(connection).await?;
-            }
+            self.roll_back().await;
             return Ok(Tried::LookUp);
         }
         let chunks: Vec<&Chunk> = plans.iter().flatten().flat_map(|plan| &plan.chunks).collect();
@@ -233,9 +245,7 @@ impl Writer {
         let committed = |plan: UnitPlan| Committed { appends: plan.appends, chunks: plan.chunks, removed };
         let outcomes: Outcomes = plans.into_iter().map(|plan| plan.map(committed)).collect();
         if group.statements.is_empty() {
-            if begun {
-                sqlx::query("rollback").execute(connection).await?;
-            }
+            self.roll_back().await;
             return Ok(Tried::Done(outcomes));
         }
         if begun && (appended || group.revises) {
@@ -253,6 +263,7 @@ impl Writer {
         }
         if begun {
             sqlx::query("commit").execute(connection).await?;
+            self.begun = false;
         }
         Ok(Tried::Done(sent.take().map(|sent| self.keep(sent)).unwrap_or_default()))
     }
@@ -269,77 +280,6 @@ impl Writer {
         self.stale |= sent.revises;
         sent.outcomes
     }
-
-    /// Ends a transaction that failed. If that fails too, the connection is given up, which ends it as well.
-    pub(super) async fn roll_back(&mut self) {
-        if let Some(connection) = &mut self.connection
-            && sqlx::query("rollback").execute(connection).await.is_err()
-        {
-            self.connection = None;
-        }
-    }
-
-    /// Connects if there is no connection.
-    pub(super) async fn connected(&mut self) -> Result<(), StoreError> {
-        if self.closed {
-            return Err(StoreError::Unavailable("the store is closed".into()));
-        }
-        match self.connection {
-            Some(_) => Ok(()),
-            None => self.connect_in_time().await.map(drop),
-        }
-    }
-
-    /// Connects, trying again for a while, and gives the number of the last group that was committed.
-    async fn connect_in_time(&mut self) -> Result<i64, StoreError> {
-        let (until, mut pause) = (Instant::now() + RECONNECT_WAIT, RECONNECT_PAUSE);
-        loop {
-            match tokio::time::timeout_at(until, self.connect()).await {
-                Ok(Ok(last_commit)) => return Ok(last_commit),
-                Ok(Err(error)) if Instant::now() + pause < until => {
-                    tracing::warn!(error = %error, "the database cannot be reached; it is tried again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
-                }
-                Ok(Err(error)) => return Err(StoreError::Unavailable(error.into())),
-                Err(elapsed) => return Err(StoreError::Unavailable(elapsed.into())),
-            }
-        }
-    }
-
-    /// Connects, and ends what an earlier connection of this host still runs: its backend is told to stop,
-    /// and what it does before it has is fenced off by the epoch. Waits for a transaction that is being
-    /// committed at this moment.
-    pub(super) async fn connect(&mut self) -> sqlx::Result<i64> {
-        const END: &str = "
-            select pg_terminate_backend(pid) from pg_stat_activity
-            where application_name = current_setting('application_name') and pid <> pg_backend_pid()
-                and usesysid = (select usesysid from pg_stat_activity where pid = pg_backend_pid())";
-        const ENTER: &str = "
-            insert into host (id, epoch, last_commit) values ($1, 1, 0)
-            on conflict (id) do update set epoch = host.epoch + 1 returning epoch, last_commit";
-        const SYNC: &str = "
-            select set_config('synchronous_commit', 'on', false)
-            where current_setting('synchronous_commit') in ('off', 'local')";
-        let mut connection = self.options.connect().await?;
-        sqlx::query(END).execute(&mut connection).await?;
-        sqlx::query(SYNC).execute(&mut connection).await?;
-        let entered: (i64, i64) = sqlx::query_as(ENTER).bind(self.host).fetch_one(&mut connection).await?;
-        self.epoch = entered.0;
-        self.stale = true;
-        self.connection = Some(connection);
-        Ok(entered.1)
-    }
-
-    pub(super) async fn close(&mut self) {
-        self.closed = true;
-        if let Some(mut connection) = self.connection.take() {
-            let leave = sqlx::query("delete from host where id = $1").bind(self.host).execute(&mut connection).await;
-            if let Err(error) = leave.map(drop).and(connection.close().await) {
-                tracing::warn!(error = %error, "the database was not left cleanly");
-            }
-        }
-    }
 }
 
 struct Group {
@@ -350,11 +290,14 @@ struct Group {
 }
 
 fn lost() -> sqlx::Error {
-    sqlx::Error::Io(std::io::ErrorKind::NotConnected.into())
+    sqlx::Error::Io(io::ErrorKind::NotConnected.into())
 }
 
-fn touches_streams(unit: &Unit) -> bool {
-    unit.stands_alone() || unit.changes.iter().any(|change| matches!(change, Change::PutStreamConfig { .. }))
+/// Whether nothing but a lock on the head makes it certain what the unit sees or changes.
+fn needs_the_head(unit: &Unit) -> bool {
+    let configures = |change: &Change| matches!(change, Change::PutStreamConfig { .. });
+    let only_checks = unit.appends.is_empty() && !unit.checks.is_empty();
+    only_checks || unit.stands_alone() || unit.changes.iter().any(configures)
 }
 
 /// Generations whose checkpoints decide whether a unit passes.

@@ -33,7 +33,7 @@ impl From<Failure> for StoreError {
 
 /// Another host has appended: raised by `wasmill_move`.
 pub(super) const STALE_HEAD: &str = "WM001";
-/// The writer was connected anew: raised by `wasmill_begin`.
+/// The host has another connection, or is not known any more: raised by `wasmill_begin`.
 const FENCED: &str = "WM002";
 
 /// For reads, and for writes that are certain not to have been committed.
@@ -74,6 +74,14 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
         }),
         _ => false,
     }
+}
+
+/// Whether the connection is of no use although it is there: nothing was committed, and another connection
+/// may find things better.
+pub(super) fn is_shut_out(error: &sqlx::Error) -> bool {
+    // The host's row is gone, as when it has been silent for long. read_only_sql_transaction: a standby, or
+    // a primary that was demoted.
+    code(error).is_some_and(|code| [FENCED, "25006"].contains(&code.as_str()))
 }
 
 /// Whether a group may pass when it is tried again: another host was faster, or the two were in each

@@ -76,17 +76,20 @@ fn head_of(head: Head, recorded_at: Timestamp) -> Statement {
 impl Writer {
     /// Takes over a part of another store.
     pub(super) async fn import(&mut self, part: Import) -> Result<(), StoreError> {
-        self.connected().await?;
+        self.ready().await?;
+        self.busy = true;
         let imported = self.write(part).await;
         if imported.is_err() {
             self.roll_back().await;
         }
+        self.busy = false;
         imported.map_err(StoreError::from)
     }
 
     async fn write(&mut self, part: Import) -> Result<(), Failure> {
         let lost = || sqlx::Error::Io(std::io::ErrorKind::NotConnected.into());
         let connection = self.connection.as_mut().ok_or_else(lost)?;
+        self.begun = true;
         sqlx::query("begin").execute(&mut *connection).await?;
         self.commit += 1;
         let fence = Fence { host: self.host, epoch: self.epoch, commit: self.commit };
@@ -119,7 +122,7 @@ impl Writer {
         for statement in statements {
             statement.execute(&mut *connection).await?;
         }
-        self.stale = true;
+        (self.stale, self.begun) = (true, false);
         Ok(())
     }
 }

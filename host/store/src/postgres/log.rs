@@ -29,6 +29,21 @@ pub(super) struct LogHead {
     pub(super) recorded_at: Timestamp,
 }
 
+impl LogHead {
+    /// A log never gets shorter: readers have passed the places that it would give again.
+    pub(super) fn check_follows(self, known: LogHead) -> Result<(), StoreError> {
+        if self.next_position >= known.next_position {
+            return Ok(());
+        }
+        let (end, before) = (self.next_position, known.next_position);
+        let what = format!(
+            "the database: its log ends at position {end}, but ended at {before} before: it was restored from a \
+             backup, or a standby took over that lacked the newest commits"
+        );
+        Err(StoreError::Damaged { what })
+    }
+}
+
 /// A host and the group that it commits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fence {

@@ -6,6 +6,7 @@
 mod changes;
 mod commit;
 mod configs;
+mod connect;
 mod documents;
 mod error;
 mod filtered;

@@ -15,6 +15,7 @@ use wasmill_core::record::GenerationId;
 use wasmill_core::store::Source;
 
 use super::commit::{UNKNOWN_HEAD, Writer};
+use super::connect::Waits;
 use super::error::code;
 use super::{log, migrations, plugins};
 use crate::heads::Heads;
@@ -29,11 +30,24 @@ pub struct PostgresOptions {
     pub readers: u32,
     /// Whether the database is brought to this binary's version when it is older.
     pub migrate: bool,
+    /// How long the server may take to answer a commit before its connection is taken for lost: 30 s. It
+    /// covers the wait for another host's commit, but should not be needed otherwise than when a machine
+    /// or a network goes away without a word.
+    pub answer_wait: Duration,
+    /// How long a lost connection is tried to be made anew before those who wait for a commit are told:
+    /// 5 s. Until then they notice nothing but the wait.
+    pub reconnect_wait: Duration,
 }
 
 impl PostgresOptions {
     pub fn at(url: impl Into<String>) -> Self {
-        Self { url: url.into(), readers: 4, migrate: true }
+        Self {
+            url: url.into(),
+            readers: 4,
+            migrate: true,
+            answer_wait: Duration::from_secs(30),
+            reconnect_wait: Duration::from_secs(5),
+        }
     }
 }
 
@@ -95,7 +109,12 @@ pub(super) fn parse(url: &str) -> Result<PgConnectOptions, OpenError> {
     }
     let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| OpenError::Url(error.into()))?;
     // Notices tell nobody anything; a writer that stalls inside of a transaction holds up the others.
-    let settings = [("client_min_messages", "warning"), ("idle_in_transaction_session_timeout", "10s")];
+    // The order of commits rests on seeing, behind a lock, what was committed while it was waited for.
+    let settings = [
+        ("client_min_messages", "warning"),
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("default_transaction_isolation", "read committed"),
+    ];
     Ok(options.options(settings).disable_statement_logging())
 }
 
@@ -105,7 +124,9 @@ pub(super) async fn open(options: &PostgresOptions) -> Result<(Writer, PgPool, S
     let host = Uuid::new_v4();
     let mut writer = Writer {
         options: connect.clone().application_name(&format!("wasmill writer {host}")),
+        waits: Waits { answer: options.answer_wait, reconnect: options.reconnect_wait },
         connection: None,
+        begun: false,
         host,
         epoch: 0,
         commit: 0,
