@@ -221,11 +221,7 @@ impl Writer {
         let appended = !chunks.is_empty();
         if appended {
             let rows = Rows::of(&chunks, rows.clone(), types.clone());
-            if begun {
-                group.statements.extend(log::append_locked(self.head, after, rows));
-            } else {
-                group.statements.push(log::append(fence, self.head, after, rows));
-            }
+            group.statements.push(log::append(fence, self.head, after, rows));
         }
         let before = group.statements.len();
         group.removals = changes.removals.into_iter().map(|(n, unit)| (before + n, unit)).collect();
@@ -248,7 +244,7 @@ impl Writer {
             self.roll_back().await;
             return Ok(Tried::Done(outcomes));
         }
-        if begun && (appended || group.revises) {
+        if group.revises && !appended {
             group.statements.push(sqlx::query("select wasmill_notify($1)").bind(fence.host));
         }
         let revises = group.revises && units.iter().any(Unit::stands_alone);

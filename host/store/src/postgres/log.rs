@@ -52,8 +52,8 @@ pub(super) struct Fence {
     pub(super) commit: i64,
 }
 
-/// A group of appends as one statement, which is its own transaction: moves the head from `before`, or
-/// fails if it is not there any more.
+/// A group of appends as one statement, which is a transaction by itself where none has begun: moves the
+/// head from `before`, or fails if it is not there any more, and wakes the other hosts.
 pub(super) fn append(fence: Fence, before: LogHead, after: LogHead, rows: Rows) -> Statement {
     const APPEND: &str = "
         select wasmill_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
@@ -61,13 +61,6 @@ pub(super) fn append(fence: Fence, before: LogHead, after: LogHead, rows: Rows) 
     let statement = sqlx::query(APPEND).bind(fence.host).bind(fence.epoch).bind(fence.commit).bind(before.version);
     let statement = statement.bind(after.next_position.0.cast_signed()).bind(after.next_stream_id);
     rows.bind_to(statement.bind(after.recorded_at.0))
-}
-
-/// The same within a transaction that has begun with `wasmill_lock`.
-pub(super) fn append_locked(before: LogHead, after: LogHead, rows: Rows) -> [Statement; 2] {
-    const MOVE: &str = "select wasmill_move($1, $2, $3, $4)";
-    let moved = sqlx::query(MOVE).bind(before.version).bind(after.next_position.0.cast_signed());
-    [moved.bind(after.next_stream_id).bind(after.recorded_at.0), rows.write()]
 }
 
 /// What a group appends, column by column.
