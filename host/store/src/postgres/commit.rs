@@ -33,6 +33,10 @@ type Outcomes = Vec<Result<Committed, Rejection>>;
 
 /// How long a lost connection is waited for before publishers are told.
 const RECONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How long a group waits for the server. A connection that a firewall has forgotten, or whose server has
+/// lost its power, says nothing for a quarter of an hour and more. Longer than another host's writer can
+/// hold the head (see `idle_in_transaction_session_timeout` in `open`).
+const ANSWER_WAIT: Duration = Duration::from_secs(15);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Times that a group is begun anew before the store is said to be unavailable. Two are the usual limit:
@@ -99,7 +103,8 @@ impl Writer {
         let mut last = None;
         for _ in 0..ATTEMPTS_MAX {
             let mut sent = None;
-            let error = match self.attempt(units, now, attempt, &mut sent).await {
+            let tried = tokio::time::timeout(ANSWER_WAIT, self.attempt(units, now, attempt, &mut sent)).await;
+            let error = match tried.unwrap_or_else(|_| Err(Failure::Sql(silent()))) {
                 Ok(Tried::Done(outcomes)) => return Ok(outcomes),
                 Ok(Tried::LookUp) => {
                     attempt.looked_up = true;
@@ -351,6 +356,13 @@ struct Group {
 
 fn lost() -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::NotConnected.into())
+}
+
+fn silent() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("the server has not answered for {ANSWER_WAIT:?}"),
+    ))
 }
 
 fn touches_streams(unit: &Unit) -> bool {
