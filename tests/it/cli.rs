@@ -381,7 +381,7 @@ async fn a_signal_ends_unfinished_work_with_5_and_says_what_is_done() {
 
 #[tokio::test]
 async fn a_host_that_goes_away_gives_3_and_tail_says_where_to_go_on() {
-    let host = TestHost::start().await;
+    let mut host = TestHost::start().await;
     host.publish("s", &json!([{ "type": "t", "data": 1 }, { "type": "t", "data": 2 }])).await;
     let mut tail = command(&host.url, "tail --from 0").spawn().expect("it starts");
     let mut lines = BufReader::new(tail.stdout.take().expect("stdout")).lines();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -48,14 +48,22 @@ impl TestHost {
     }
 
     pub async fn start_with(dir: Arc<tempfile::TempDir>, flags: &[&str]) -> Self {
-        let mut child = command(dir.path()).args(flags).spawn().expect("the binary starts");
+        let mut command = command(dir.path());
+        command.args(flags);
+        let started = Self::try_start(command, dir).await;
+        started.unwrap_or_else(|log| panic!("the host ended: {}", log.join("\n")))
+    }
+
+    /// Runs a command that becomes a host; what it has logged if it ends instead of listening.
+    pub async fn try_start(mut command: Command, dir: Arc<tempfile::TempDir>) -> Result<Self, Vec<String>> {
+        let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let (told, address) = tokio::sync::oneshot::channel();
         let reading = Some(tokio::spawn(read_log(stderr, Arc::clone(&log), told)));
         let address = tokio::time::timeout(PATIENCE, address).await.expect("the host listens in time");
-        let address = address.unwrap_or_else(|_| panic!("the host ended: {}", log.lock().unwrap().join("\n")));
-        Self { child, url: format!("http://{address}"), dir, log, reading }
+        let address = address.map_err(|_| log.lock().unwrap().clone())?;
+        Ok(Self { child, url: format!("http://{address}"), dir, log, reading })
     }
 
     pub fn pid(&self) -> u32 {
@@ -68,16 +76,29 @@ impl TestHost {
     }
 
     /// kill -9; returns what it leaves behind.
-    pub async fn kill(mut self) -> Arc<tempfile::TempDir> {
+    pub async fn kill(&mut self) -> Arc<tempfile::TempDir> {
         self.child.kill().await.expect("the host is killed");
         Arc::clone(&self.dir)
     }
 
+    /// Waits until it has ended by itself; returns the exit code, all that it has logged, and what it
+    /// leaves behind.
+    pub async fn ends(mut self) -> (Option<i32>, Vec<String>, Arc<tempfile::TempDir>) {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the host ends by itself in time");
+        self.reading.take().expect("it is taken once").await.expect("the log is read to its end");
+        let log = self.log.lock().unwrap().clone();
+        (status.expect("it is waited for").code(), log, Arc::clone(&self.dir))
+    }
+
+    pub async fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().await.expect("kill runs");
+        assert!(sent.success(), "SIG{signal} can be sent to {pid}");
+    }
+
     /// SIGTERM; returns the exit code and what it leaves behind.
     pub async fn terminate(mut self) -> (Option<i32>, Arc<tempfile::TempDir>) {
-        let pid = self.pid().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs");
-        assert!(sent.success());
+        self.signal("TERM").await;
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the host drains in time");
         (status.expect("it is waited for").code(), Arc::clone(&self.dir))
     }
@@ -155,6 +176,19 @@ impl TestHost {
 
     pub async fn try_deploy(&self, component: Vec<u8>) -> (u16, Value) {
         self.post("/api/plugins", "application/wasm", component).await
+    }
+
+    /// Waits until `/health` has this status, and returns what it says.
+    pub async fn becomes(&self, status: u16) -> Value {
+        let (until, mut pace) = (Instant::now() + PATIENCE, tokio::time::interval(Duration::from_millis(50)));
+        loop {
+            pace.tick().await;
+            let (now, health) = self.get("/health").await;
+            if now == status {
+                return health;
+            }
+            assert!(Instant::now() < until, "/health is not {status} within {PATIENCE:?}: {now} {health}");
+        }
     }
 
     /// The host is ready and takes events: asked after every attack.

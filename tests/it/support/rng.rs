@@ -7,13 +7,13 @@ use std::time::UNIX_EPOCH;
 pub struct Rng(u64);
 
 impl Rng {
-    /// Takes the seed from `WASMILL_TEST_SEED`, or a fresh one, and prints it.
+    /// Takes the seed from `WASMILL_SEED`, or a fresh one, and prints it.
     #[allow(clippy::disallowed_methods, clippy::print_stderr, reason = "a seed is not a time, and has to be seen")]
     pub fn printed(test: &str) -> Self {
         let fresh = || std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
-        let given = std::env::var("WASMILL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = std::env::var("WASMILL_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(fresh);
-        eprintln!("{test}: WASMILL_TEST_SEED={seed}");
+        eprintln!("{test}: WASMILL_SEED={seed}");
         Self(seed)
     }
 
@@ -23,6 +23,11 @@ impl Rng {
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+
+    /// Another one, which this one decides.
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
     }
 
     /// A number below `end`.

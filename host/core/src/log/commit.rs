@@ -201,37 +201,54 @@ impl Writer {
         }
     }
 
-    async fn commit_group(&mut self, waiting: &mut Vec<Waiting>) -> Result<(), Arc<StoreError>> {
+    async fn commit_group(&self, waiting: &mut Vec<Waiting>) -> Result<(), Arc<StoreError>> {
         let (units, answers): (Vec<Unit>, Vec<_>) =
             waiting.drain(..).map(|waiting| (waiting.unit, (waiting.answer, waiting._room))).unzip();
+        match self.commit_units(&units).await {
+            Ok(outcomes) => {
+                for (outcome, (answer, _room)) in outcomes.into_iter().zip(answers) {
+                    // A publisher that went away does not need its answer.
+                    let _ = answer.send(outcome.map_err(CommitError::Rejected));
+                }
+            }
+            // One of them has met what is damaged; the others need not suffer for it.
+            Err(error) if units.len() > 1 && matches!(*error, StoreError::Damaged { .. }) => {
+                for (unit, (answer, _room)) in units.into_iter().zip(answers) {
+                    let outcome = self.commit_units(std::slice::from_ref(&unit)).await;
+                    let failure = outcome.as_ref().err().cloned();
+                    let outcome = match outcome {
+                        Ok(mut outcomes) => outcomes.remove(0).map_err(CommitError::Rejected),
+                        Err(error) => Err(CommitError::Store(error)),
+                    };
+                    let _ = answer.send(outcome);
+                    failure.map_or(Ok(()), goes_on_after)?;
+                }
+            }
+            Err(error) => {
+                for (answer, _room) in answers {
+                    let _ = answer.send(Err(CommitError::Store(Arc::clone(&error))));
+                }
+                goes_on_after(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_units(&self, units: &[Unit]) -> Result<Vec<Result<Committed, Rejection>>, Arc<StoreError>> {
         let timer = self.metrics.commit_seconds.start_timer();
-        let outcomes = self.store.commit(&units, self.clock.now()).await;
+        let outcomes = self.store.commit(units, self.clock.now()).await;
         timer.observe_duration();
         self.metrics.commit_units.observe(units.len() as f64);
         match outcomes {
             Ok(outcomes) => {
                 self.tail.advance(outcomes.iter().flatten().flat_map(|committed| &committed.chunks));
-                for (outcome, (answer, _room)) in outcomes.into_iter().zip(answers) {
-                    self.count(&outcome);
-                    // A publisher that went away does not need its answer.
-                    let _ = answer.send(outcome.map_err(CommitError::Rejected));
-                }
-                Ok(())
+                outcomes.iter().for_each(|outcome| self.count(outcome));
+                Ok(outcomes)
             }
             Err(error) => {
-                let error = Arc::new(error);
-                tracing::error!(
-                    event_id = log_id::COMMIT_FAILED,
-                    error = crate::tasks::chain(&*error),
-                    "commit failed"
-                );
-                for (answer, _room) in answers {
-                    let _ = answer.send(Err(CommitError::Store(Arc::clone(&error))));
-                }
-                match &*error {
-                    StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::Unknown(_) => Ok(()),
-                    StoreError::Failed(_) | StoreError::Damaged { .. } => Err(error),
-                }
+                let (event_id, error) = (log_id::COMMIT_FAILED, Arc::new(error));
+                tracing::error!(event_id, error = crate::tasks::chain(&*error), "commit failed");
+                Err(error)
             }
         }
     }
@@ -244,5 +261,16 @@ impl Writer {
             }
             Err(_) => self.metrics.units_rejected.inc(),
         }
+    }
+}
+
+/// The host must stop after a commit of which nothing is known. What is damaged and was met before
+/// anything was written concerns only those who met it.
+fn goes_on_after(error: Arc<StoreError>) -> Result<(), Arc<StoreError>> {
+    match &*error {
+        StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::Unknown(_) | StoreError::Damaged { .. } => {
+            Ok(())
+        }
+        StoreError::Failed(_) => Err(error),
     }
 }

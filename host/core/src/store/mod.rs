@@ -37,9 +37,10 @@ pub enum StoreError {
     #[error("the store cannot be reached at the moment")]
     Unavailable(#[source] Source),
     /// The disk is full; reads go on.
-    #[error("the store has no space left")]
+    #[error("the disk of the store is full")]
     Full(#[source] Source),
-    /// What is stored contradicts itself.
+    /// What is stored contradicts itself. A commit that fails with it has written nothing: it met the
+    /// damage while it looked something up.
     #[error("the store is damaged: {what}")]
     Damaged { what: String },
     /// The connection was lost while a group was being committed: whether it was is found out before the

@@ -45,7 +45,7 @@ impl PostgresOptions {
             url: url.into(),
             readers: 4,
             migrate: true,
-            answer_wait: Duration::from_secs(30),
+            answer_wait: Duration::from_secs(15),
             reconnect_wait: Duration::from_secs(5),
         }
     }

@@ -41,7 +41,7 @@ impl Checkpointer {
     pub(super) fn start(file: Arc<Path>, writer: Arc<Mutex<Writer>>, committed: Arc<Notify>) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        // What a crash left in the log is copied without waiting for a commit.
+        // What could not be copied at the opening is tried again without waiting for a commit.
         committed.notify_one();
         let task = tokio::spawn(async move {
             let copier = Copier::new(file, RESTART_PAGES);
@@ -134,6 +134,11 @@ struct WriteAheadLog {
 async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<WriteAheadLog> {
     let (busy, pages, _copied): (i64, i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
     Ok(WriteAheadLog { busy: busy != 0, pages })
+}
+
+/// For opening: copies what no reader is in the way of.
+pub(super) async fn copy(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    checkpoint(connection, PASSIVE).await.map(drop)
 }
 
 /// For closing: copies everything and empties the log.

@@ -321,6 +321,8 @@ impl Writer {
         } else {
             match store_error(file, error) {
                 failed @ StoreError::Failed(_) => return NotCommitted::Because(failed),
+                // What it was about to change is damaged: nothing more is written to such a file.
+                StoreError::Damaged { what } => return NotCommitted::Because(StoreError::Failed(what.into())),
                 other => NotCommitted::Because(other),
             }
         };

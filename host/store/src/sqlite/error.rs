@@ -40,6 +40,8 @@ const LOCKED: u32 = 6;
 const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const NOT_A_DATABASE: u32 = 26;
+/// Extended code of a failed fsync or fdatasync.
+const IO_ERROR_OF_SYNC: u32 = 1034;
 /// Extended code of a violated primary key.
 const CONSTRAINT_PRIMARY_KEY: u32 = 1555;
 
@@ -52,11 +54,18 @@ pub(super) fn store_error(file: &Path, error: sqlx::Error) -> StoreError {
             BUSY | LOCKED => StoreError::Unavailable(error.into()),
             FULL => StoreError::Full(error.into()),
             CORRUPT | NOT_A_DATABASE => damaged(file, database.message()),
-            _ => StoreError::Failed(error.into()),
+            _ if extended_code(&**database) == IO_ERROR_OF_SYNC => {
+                failed(file, &format!("what was written could not be synced to the disk: {error}"))
+            }
+            _ => failed(file, &error.to_string()),
         },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => damaged(file, &error.to_string()),
-        _ => StoreError::Failed(error.into()),
+        _ => failed(file, &error.to_string()),
     }
+}
+
+fn failed(file: &Path, what: &str) -> StoreError {
+    StoreError::Failed(format!("{}: {what}", file.display()).into())
 }
 
 pub(super) fn damaged(file: &Path, what: &str) -> StoreError {
@@ -83,6 +92,10 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
             database.is_some_and(|database| matches!(primary_code(database), CORRUPT | NOT_A_DATABASE))
         }
     }
+}
+
+pub(super) fn is_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|database| primary_code(database) == FULL)
 }
 
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {

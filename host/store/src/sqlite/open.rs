@@ -15,11 +15,13 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use wasmill_core::clock::{Clock, SystemClock};
 use wasmill_core::event::Position;
+use wasmill_core::log_id;
 use wasmill_core::record::GenerationId;
 use wasmill_core::store::Source;
 
+use super::checkpointer;
 use super::commit::Writer;
-use super::error::{is_busy, is_damage};
+use super::error::{is_busy, is_damage, is_full};
 use super::log;
 use super::{migrations, plugins, streams};
 use crate::heads::Heads;
@@ -121,6 +123,7 @@ pub(super) async fn open(options: &SqliteOptions) -> Result<(Writer, SqlitePool)
         .await
         .map_err(|error| refused(path, error))?;
     migrate(path, &mut connection).await?;
+    settle(path, &mut connection).await?;
     let writer = load(path, connection).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
@@ -231,6 +234,32 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
         }
         error => OpenError::NotMigrated { path: path.into(), source: error.into() },
     })
+}
+
+/// Puts on the disk what an earlier host has left in the write-ahead log. If it was killed in mid-commit,
+/// that is in the kernel's memory alone; if its disk failed, not even on its way to the disk any more. From
+/// now on it is read, and publishers are told that it is known: so the log is synced, and copied into the
+/// database, which is synced too.
+async fn settle(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let inaccessible = |source: Source| OpenError::Inaccessible { path: path.into(), source };
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match File::open(Path::new(&log)).and_then(|log| log.sync_data()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(inaccessible(error.into())),
+        _ => {}
+    }
+    match checkpointer::copy(connection).await {
+        Err(error) if is_full(&error) => {
+            let file = path.display().to_string();
+            tracing::warn!(
+                event_id = log_id::STORE_CHECKPOINT_FAILED,
+                file,
+                "the disk is full: the write-ahead log is not copied into the database yet"
+            );
+            Ok(())
+        }
+        copied => copied.map_err(|error| refused(path, error)),
+    }
 }
 
 /// Reads what the writer has to know, and checks that the parts agree. It looks at the newest rows
