@@ -2,6 +2,7 @@
 
 mod contract;
 mod dropped;
+mod hosts;
 mod lost;
 mod opening;
 mod proxy;
