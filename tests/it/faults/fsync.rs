@@ -16,7 +16,7 @@ use crate::tidy::skip;
 const DATABASE: &str = "wasmill.db";
 const LOG: &str = "wasmill.db-wal";
 
-/// Fails one sync, or all from one on, in turn. A host that starts on what is there has everything that was
+/// Fails all syncs from a moment on, or one, in turn. A host that starts on what is there has everything that was
 /// acknowledged, and so has one that starts on what a power cut at that moment would have left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_stops_the_host_and_no_acknowledged_event_is_lost() {
@@ -26,7 +26,8 @@ async fn a_failed_sync_stops_the_host_and_no_acknowledged_event_is_lost() {
         let host = TestHost::start().await;
         let load = Load::start(&[&host], &mut rng);
         load.acknowledges(1 + rng.below(500)).await;
-        let inject = format!("error=EIO:when={}{}", 2 + rng.below(40), if for_good { "+" } else { "" });
+        // strace counts for each thread: of a host that is to have no disk any more, all fail at once.
+        let inject = if for_good { "error=EIO".into() } else { format!("error=EIO:when={}", 1 + rng.below(40)) };
         let seen = host.dir.path().join("strace");
         let strace = match Strace::attach(&host, &inject, seen).await {
             Ok(strace) => strace,
@@ -64,7 +65,8 @@ fn leave_what_was_synced(calls: &[Call], from: &Path, to: &Path) {
                 Call::SyncFailed { .. } => {}
             }
         }
-        assert!(name != LOG || !lost.is_empty(), "the sync that failed was of something");
+        // Page 1 was synced when the file was made: its later versions overwrite it in place.
+        lost.retain(|(at, _)| name == LOG || *at > 0);
         let file = to.join(name);
         std::fs::copy(from.join(name), &file).expect("it is copied");
         let file = std::fs::File::options().write(true).open(file).expect("it can be written");

@@ -28,9 +28,8 @@ pub enum Call {
 }
 
 impl Strace {
-    /// Attaches to a host. `inject` says of the calls that sync what becomes of them and when, as strace
-    /// wants it: with `error=EIO:when=5+` those of each thread fail from the fifth on. An error says why
-    /// it cannot be done.
+    /// Attaches to a host. `inject` says what becomes of the calls that sync, as strace wants it: with
+    /// `error=EIO:when=5` the fifth of each thread fails. An error says why it cannot be done.
     pub async fn attach(host: &TestHost, inject: &str, file: PathBuf) -> Result<Self, String> {
         let mut strace = Command::new("strace");
         strace.args(TRACE).arg("-e").arg(format!("inject=fdatasync,fsync:{inject}"));

@@ -29,6 +29,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, Postgres};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
@@ -55,6 +56,9 @@ pub use open::{OpenError, PostgresOptions};
 /// A [`Store`] in a PostgreSQL database.
 pub struct PostgresStore {
     readers: PgPool,
+    /// Where connections are made. Plugins read documents from threads whose runtime has no sockets, and a
+    /// connection belongs to the runtime that made it.
+    runtime: Handle,
     writer: Mutex<Writer>,
     others: Others,
 }
@@ -80,12 +84,15 @@ impl PostgresStore {
         let (writer, readers, place) = open::open(&options).await?;
         tracing::debug!(database = place, host = %writer.host, "the database is open");
         let others = Others::new(writer.host, readers.clone());
-        Ok(Self { readers, writer: Mutex::new(writer), others })
+        Ok(Self { readers, runtime: Handle::current(), writer: Mutex::new(writer), others })
     }
 
     /// Without a connection nothing has been asked: what is in the way may go away.
     async fn reader(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        self.readers.acquire().await.map_err(|error| match store_error(error) {
+        let pool = self.readers.clone();
+        let acquired = self.runtime.spawn(async move { pool.acquire().await }).await;
+        let acquired = acquired.map_err(|ended| StoreError::Unavailable(ended.into()))?;
+        acquired.map_err(|error| match store_error(error) {
             StoreError::Failed(source) => StoreError::Unavailable(source),
             other => other,
         })

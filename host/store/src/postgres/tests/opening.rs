@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::postgres::PgPool;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::store::conformance::{append, events};
-use wasmill_core::store::{Expected, LogStore, Store};
+use wasmill_core::store::{Expected, LogStore, PluginStore, Store};
 use wasmill_test_postgres::shared;
 
 use super::super::migrations::NEWEST;
@@ -112,4 +112,16 @@ async fn what_cannot_be_reached_is_named_without_its_password() {
     assert!(text.contains("127.0.0.1:1/events") && !text.contains("geheim"), "{text}");
     let error = refused(PostgresOptions::at("mysql://user:geheim@h/d")).await;
     assert!(matches!(error, OpenError::Url(_)) && !wasmill_core::tasks::chain(&error).contains("geheim"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_whose_runtime_has_no_sockets_may_read() {
+    let store = Arc::new(open(&database().await).await);
+    let reading = Arc::clone(&store);
+    let read = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { reading.generations().await.map(|generations| generations.len()) })
+    });
+    assert_eq!(read.await.unwrap().unwrap(), 0, "plugins read in this way, and a connection has to be made first");
+    store.close().await;
 }
