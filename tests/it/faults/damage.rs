@@ -21,6 +21,8 @@ use crate::support::{TestHost, long};
 
 const DATABASE: &str = "wasmill.db";
 const PAGE_BYTES: usize = 4_096;
+/// Stands in the data of most events of a load, and nowhere else.
+const DATA: &[u8] = b"xxxxxxxx";
 
 /// Fills the log of a host, stops it, and returns what the log holds.
 async fn filled(host: TestHost, rng: &mut Rng) -> (Arc<TempDir>, Vec<Event>) {
@@ -32,75 +34,89 @@ async fn filled(host: TestHost, rng: &mut Rng) -> (Arc<TempDir>, Vec<Event>) {
     (host.terminate().await.1, log)
 }
 
-/// Reads on until the end, or an error; returns where it has come. All that it reads is as it was.
-async fn read(host: &TestHost, log: &[Event], from: u64, limit: u64) -> (u64, Option<Status>) {
-    let request = ReadLogRequest { from_position: Some(from), limit, ..ReadLogRequest::default() };
-    let mut next = from;
-    let mut pages = match host.log().await.read_log(request).await {
-        Ok(pages) => pages.into_inner(),
-        Err(status) => return (next, Some(status)),
-    };
-    loop {
-        match pages.message().await {
-            Ok(Some(page)) => {
-                for event in page.events {
-                    let (event, written) = (event.into_event().expect("an event"), &log[next as usize]);
-                    let position = event.position().0;
-                    assert_eq!(position, next, "events were skipped, and the read did not say so");
-                    assert_eq!(event.raw(), written.raw(), "position {next}: what is read is what was written");
+/// What a reader met who read everything.
+#[derive(Debug, Default)]
+struct Met {
+    /// Positions of events that could not be read.
+    unreadable: Vec<u64>,
+    /// Events that were left out without a word.
+    skipped: u64,
+}
+
+impl Met {
+    /// Reads the log in pages. A page that meets damage is refused as a whole: its other events are read
+    /// one by one. All that is read is as it was written.
+    async fn by_reading(host: &TestHost, log: &[Event]) -> Self {
+        let (mut met, mut next, mut limit) = (Self::default(), 0, 0);
+        while next < log.len() as u64 {
+            let (until, error) = met.read(host, log, next, limit).await;
+            if error.is_none() && (limit == 0 || until == next) {
+                met.skipped += log.len() as u64 - until;
+                return met;
+            }
+            next = until;
+            if let Some(status) = &error {
+                assert_eq!(code_of(status), "storage_failed", "{status:?}");
+                if limit == 1 {
+                    met.unreadable.push(next);
                     next += 1;
                 }
             }
-            Ok(None) => return (next, None),
-            Err(status) => return (next, Some(status)),
+            // Behind what is damaged pages are whole again.
+            limit = u64::from((limit == 0) == error.is_some());
         }
+        met
     }
-}
 
-/// The positions of the events that cannot be read. A page that meets damage is refused as a whole: its
-/// other events are read one by one.
-async fn unreadable(host: &TestHost, log: &[Event]) -> Vec<u64> {
-    let (mut positions, mut next, mut limit) = (Vec::new(), 0, 0);
-    while next < log.len() as u64 {
-        let (until, error) = read(host, log, next, limit).await;
-        match &error {
-            None => {
-                let end = if limit == 0 { log.len() as u64 } else { next + limit };
-                assert_eq!(until, end, "events are missing, and the read did not say so");
-            }
-            Some(status) => assert_eq!(code_of(status), "storage_failed", "{status:?}"),
-        }
-        next = until;
-        if error.is_some() && limit == 1 {
-            positions.push(next);
-            next += 1;
-        }
-        // Behind what is damaged pages are whole again.
-        limit = match (limit, &error) {
-            (0, Some(_)) | (1, None) => 1,
-            _ => 0,
+    /// Reads on until the end, or an error; returns where it has come.
+    async fn read(&mut self, host: &TestHost, log: &[Event], from: u64, limit: u64) -> (u64, Option<Status>) {
+        let request = ReadLogRequest { from_position: Some(from), limit, ..ReadLogRequest::default() };
+        let mut next = from;
+        let mut pages = match host.log().await.read_log(request).await {
+            Ok(pages) => pages.into_inner(),
+            Err(status) => return (next, Some(status)),
         };
+        loop {
+            match pages.message().await {
+                Ok(Some(page)) => {
+                    for event in page.events {
+                        let event = event.into_event().expect("an event");
+                        let position = event.position().0;
+                        assert!(position >= next, "position {position} is read behind {next}");
+                        let written = log[position as usize].raw();
+                        assert_eq!(event.raw(), written, "position {position}: what is read is what was written");
+                        self.skipped += position - next;
+                        next = position + 1;
+                    }
+                }
+                Ok(None) => return (next, None),
+                Err(status) => return (next, Some(status)),
+            }
+        }
     }
-    positions
 }
 
 fn flip(rng: &mut Rng, bytes: &mut [u8]) {
     bytes[rng.below(bytes.len() as u64) as usize] ^= 1 << rng.below(8);
 }
 
-/// A page that holds data of events.
-fn chunk_page<'a>(rng: &mut Rng, bytes: &'a mut [u8]) -> &'a mut [u8] {
-    let holds_data = |page: &&mut [u8]| page.windows(9).any(|part| part == b"\"filling\"" || part == b"xxxxxxxxx");
-    let mut pages: Vec<_> = bytes.chunks_mut(PAGE_BYTES).filter(holds_data).collect();
-    pages.swap_remove(rng.below(pages.len() as u64) as usize)
+/// Places in the data of events.
+fn data(bytes: &[u8]) -> Vec<usize> {
+    let parts = bytes.windows(DATA.len()).enumerate();
+    parts.filter(|(_, part)| *part == DATA).map(|(at, _)| at).collect()
 }
 
-/// Damages a database so many times, and checks that nobody is told anything wrong.
-async fn damaged(test: &str, rounds: u64, damage: impl Fn(&mut Rng, &mut Vec<u8>)) {
+fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    of[rng.below(of.len() as u64) as usize]
+}
+
+/// Damages a database so many times, and checks that nobody is told anything wrong. Returns how many
+/// events were skipped.
+async fn damaged(test: &str, rounds: u64, damage: impl Fn(&mut Rng, &mut Vec<u8>)) -> u64 {
     let mut rng = Rng::printed(test);
     let (dir, log) = filled(TestHost::start().await, &mut rng).await;
     let whole = std::fs::read(dir.path().join(DATABASE)).expect("the database is there");
-    let (mut refused, mut met) = (0, 0);
+    let (mut refused, mut met, mut skipped) = (0, 0, 0);
     for _ in 0..rounds {
         let (mut bytes, copy) = (whole.clone(), folder());
         damage(&mut rng, &mut bytes);
@@ -109,19 +125,20 @@ async fn damaged(test: &str, rounds: u64, damage: impl Fn(&mut Rng, &mut Vec<u8>
             Err(said) => {
                 let why = said.last().expect("it says why it does not start");
                 assert!(why.contains(DATABASE), "a refusal names the file: {why}");
-                assert!(why.contains("damaged") || why.contains("is not a database of Wasmill"), "{why}");
                 refused += 1;
             }
             Ok(host) => {
-                let positions = unreadable(&host, &log).await;
-                if !positions.is_empty() {
+                let by_reading = Met::by_reading(&host, &log).await;
+                skipped += by_reading.skipped;
+                if !by_reading.unreadable.is_empty() {
                     assert_named(&host.log_after_termination().await, DATABASE);
                     met += 1;
                 }
             }
         }
     }
-    println!("{test}: of {rounds} hosts {refused} did not start, and {met} met the damage in a read");
+    println!("{test}: of {rounds} hosts {refused} did not start, {met} met the damage, {skipped} events were skipped");
+    skipped
 }
 
 fn assert_named(said: &[Value], name: &str) {
@@ -130,32 +147,41 @@ fn assert_named(said: &[Value], name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_bit_among_events_is_met_and_never_handed_out() {
-    let rounds = if long() { 1_000 } else { 10 };
-    damaged("a_flipped_bit_among_events_is_met_and_never_handed_out", rounds, |rng, bytes| {
-        let page = chunk_page(rng, bytes);
-        flip(rng, page);
-    })
-    .await;
+async fn a_flipped_bit_of_an_event_is_met_and_never_handed_out() {
+    let rounds = if long() { 1_000 } else { 8 };
+    let skipped = damaged("a_flipped_bit_of_an_event_is_met_and_never_handed_out", rounds, |rng, bytes| {
+        let at = one(rng, &data(bytes));
+        flip(rng, &mut bytes[at..at + DATA.len()]);
+    });
+    assert_eq!(skipped.await, 0, "what cannot be read is said");
+}
+
+/// Elsewhere in the file a bit may also say where on a page the rows are. SQLite does not check all of
+/// that, so a read may miss rows; that is counted and not promised. An event is never altered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_anywhere_alters_no_event() {
+    let rounds = if long() { 1_000 } else { 8 };
+    damaged("a_flipped_bit_anywhere_alters_no_event", rounds, |rng, bytes| flip(rng, bytes)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_zeros_is_met_and_its_events_are_never_skipped() {
     let rounds = if long() { 300 } else { 6 };
-    damaged("a_page_of_zeros_is_met_and_its_events_are_never_skipped", rounds, |rng, bytes| {
-        chunk_page(rng, bytes).fill(0);
-    })
-    .await;
+    let skipped = damaged("a_page_of_zeros_is_met_and_its_events_are_never_skipped", rounds, |rng, bytes| {
+        let page = one(rng, &data(bytes)) / PAGE_BYTES * PAGE_BYTES;
+        bytes[page..page + PAGE_BYTES].fill(0);
+    });
+    assert_eq!(skipped.await, 0, "what cannot be read is said");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_ends_early_is_refused() {
+async fn a_file_that_ends_early_is_met_at_the_start() {
     let rounds = if long() { 300 } else { 4 };
-    damaged("a_file_that_ends_early_is_refused", rounds, |rng, bytes| {
+    let skipped = damaged("a_file_that_ends_early_is_met_at_the_start", rounds, |rng, bytes| {
         let length = 1 + rng.below(bytes.len() as u64 - 1);
         bytes.truncate(length as usize);
-    })
-    .await;
+    });
+    assert_eq!(skipped.await, 0, "what cannot be read is said");
 }
 
 /// A publisher that repeats an event is answered by what is stored. If that is damaged, nobody suffers but
@@ -210,6 +236,7 @@ async fn a_chunk_changed_in_postgres_is_named() {
     let (first, count) = changed.split_once('|').expect("a row was changed");
     let (first, count): (u64, u64) = (first.parse().expect("a number"), count.parse().expect("a number"));
     let host = TestHost::start_with(dir, &store).await;
-    assert_eq!(unreadable(&host, &log).await, (first..first + count).collect::<Vec<_>>());
+    let met = Met::by_reading(&host, &log).await;
+    assert_eq!((met.unreadable, met.skipped), ((first..first + count).collect(), 0));
     assert_named(&host.log_after_termination().await, &format!("the chunk at position {first}:"));
 }
