@@ -17,7 +17,7 @@ async fn a_dropped_commit_is_there_in_full_or_not_at_all() {
         let (mut checkpoint, mut dropped) = (0, 0);
         for n in 0..100 {
             let unit = Unit { changes: step(1, checkpoint), ..append("s", n * 2, 2) };
-            let wait = Duration::from_micros(random.below(6_000));
+            let wait = Duration::from_micros(random.below(2_000));
             let answered = tokio::time::timeout(wait, store.commit(&[unit], NOW)).await;
             dropped += u32::from(answered.is_err());
             // The next one waits for what still runs.
@@ -34,6 +34,6 @@ async fn a_dropped_commit_is_there_in_full_or_not_at_all() {
             assert_eq!(next.first_position.0 + 1, stored.len() as u64, "and no position is lost");
             checkpoint += u64::from(moved);
         }
-        assert!(dropped > 10, "{dropped} of 100 were dropped");
+        assert!(dropped > 0, "some were dropped");
     }
 }
