@@ -92,6 +92,12 @@ pub struct StreamConfigRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenerationId(pub u64);
 
+impl GenerationId {
+    /// Not a read model: documents under it are what the host itself keeps, such as the progress of groups.
+    /// It always exists, and has no checkpoint.
+    pub const HOST: Self = Self(0);
+}
+
 impl fmt::Display for GenerationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -6,6 +6,7 @@
 //! same file names in each; its tables are in `migrations/`.
 
 mod chunk;
+mod guards;
 mod heads;
 mod location;
 mod matches;

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::event::Position;
 use crate::limits::read::{LIST_DOCUMENTS_MAX, LIST_STREAMS_MAX, PAGE_BYTES_MAX, PAGE_EVENTS_MAX};
 use crate::log::filter::Filter;
-use crate::record::GenerationRecord;
+use crate::record::GenerationId;
 
 /// Why a copy was not made, or not finished. One that was not finished leaves a store that is not to be
 /// used; it is emptied and the copy made again.
@@ -151,10 +151,14 @@ impl Copy<'_> {
     }
 
     async fn documents(&mut self, tell: &mut impl FnMut(&Progress)) -> Result<(), CopyError> {
+        let mut generations = vec![GenerationId::HOST];
         for record in self.from.generations().await.map_err(CopyError::From)? {
-            self.commit(vec![Change::CreateGeneration(record.clone())]).await?;
-            for collection in self.from.collections(record.id).await.map_err(CopyError::From)? {
-                self.collection(&record, &collection, tell).await?;
+            generations.push(record.id);
+            self.commit(vec![Change::CreateGeneration(record)]).await?;
+        }
+        for generation in generations {
+            for collection in self.from.collections(generation).await.map_err(CopyError::From)? {
+                self.collection(generation, &collection, tell).await?;
             }
         }
         Ok(())
@@ -162,13 +166,13 @@ impl Copy<'_> {
 
     async fn collection(
         &mut self,
-        generation: &GenerationRecord,
+        generation: GenerationId,
         collection: &str,
         tell: &mut impl FnMut(&Progress),
     ) -> Result<(), CopyError> {
         let mut after: Option<String> = None;
         loop {
-            let page = self.from.scan(generation.id, collection, "", after.as_deref(), LIST_DOCUMENTS_MAX).await;
+            let page = self.from.scan(generation, collection, "", after.as_deref(), LIST_DOCUMENTS_MAX).await;
             let page = page.map_err(CopyError::From)?;
             after = page.documents.last().map(|document| document.key.clone());
             self.progress.documents += page.documents.len() as u64;
@@ -178,7 +182,7 @@ impl Copy<'_> {
                 value: Some(document.value),
             };
             let documents = page.documents.into_iter().map(change).collect();
-            self.commit(vec![Change::PutDocuments { generation: generation.id, documents }]).await?;
+            self.commit(vec![Change::PutDocuments { generation, documents }]).await?;
             tell(&self.progress);
             if !page.more {
                 return Ok(());

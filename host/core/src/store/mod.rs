@@ -24,8 +24,8 @@ use crate::record::{
 };
 
 pub use unit::{
-    AppendCondition, Appended, Change, Committed, DocumentChange, Expected, FailedCondition, Rejection, StreamAppend,
-    StreamCheck, Unit, WrongOffset,
+    AppendCondition, Appended, Change, Committed, DocumentChange, Expected, FailedCondition, Guard, Rejection,
+    StreamAppend, StreamCheck, Unit, WrongOffset,
 };
 
 pub type Source = Box<dyn std::error::Error + Send + Sync>;

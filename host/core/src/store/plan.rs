@@ -4,8 +4,9 @@
 //! writes what the plans say. Each plan sees what the units before it will have done.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
 use super::unit::{
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub appended: Vec<Event>,
     /// Checkpoints of the generations that are named and exist.
     pub checkpoints: HashMap<GenerationId, Position>,
+    /// Value of each document that a guard names, by collection and key.
+    pub guarded: HashMap<(Arc<str>, String), Option<Bytes>>,
 }
 
 /// What the units have to know of a stream.
@@ -98,6 +101,7 @@ pub struct UnitPlan {
 impl Snapshot {
     /// Moves on as if the unit were committed, unless it is rejected.
     pub fn plan(&mut self, unit: &Unit, now: Timestamp) -> Result<UnitPlan, Rejection> {
+        self.check_guards(unit)?;
         let repeated = self.repeated(unit)?;
         self.check(unit, &repeated)?;
         self.check_changes(unit)?;
@@ -225,6 +229,16 @@ impl Snapshot {
         }
     }
 
+    fn check_guards(&self, unit: &Unit) -> Result<(), Rejection> {
+        for guard in &unit.guards {
+            let place = (Arc::clone(&guard.collection), guard.key.clone());
+            if self.guarded.get(&place) != Some(&guard.value) {
+                return Err(Rejection::Overtaken { collection: place.0, key: place.1 });
+            }
+        }
+        Ok(())
+    }
+
     fn check_changes(&self, unit: &Unit) -> Result<(), Rejection> {
         let mut dropped = HashSet::new();
         for change in &unit.changes {
@@ -253,6 +267,7 @@ impl Snapshot {
             }
             let created = |c: &Change| matches!(c, Change::CreateGeneration(record) if record.id == generation);
             match self.checkpoints.get(&generation) {
+                None if generation == GenerationId::HOST => {}
                 None if unit.changes.iter().any(created) => {}
                 None => return Err(Rejection::NoGeneration { generation }),
                 Some(actual) => {
@@ -301,6 +316,14 @@ impl Snapshot {
     fn apply_changes(&mut self, unit: &Unit) {
         for change in &unit.changes {
             match change {
+                Change::PutDocuments { generation: GenerationId::HOST, documents } => {
+                    for document in documents {
+                        let place = (Arc::clone(&document.collection), document.key.clone());
+                        if let Some(value) = self.guarded.get_mut(&place) {
+                            value.clone_from(&document.value);
+                        }
+                    }
+                }
                 Change::Advance { generation, to, .. } => {
                     self.checkpoints.insert(*generation, *to);
                 }

@@ -20,6 +20,8 @@ pub struct Unit {
     pub checks: Vec<StreamCheck>,
     /// What must hold of the whole log. Not looked at when every append is repeated.
     pub conditions: Vec<AppendCondition>,
+    /// What must be the values of documents of the host's own. Always looked at.
+    pub guards: Vec<Guard>,
     pub changes: Vec<Change>,
 }
 
@@ -83,6 +85,16 @@ pub struct AppendCondition {
     pub query: Filter,
     /// The last position that the publisher knew of when it decided.
     pub after: Option<Position>,
+}
+
+/// The value that one of the [host's own](GenerationId::HOST) documents must have, so that of two hosts
+/// that believe to own it only one can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    pub collection: Arc<str>,
+    pub key: String,
+    /// `None`: there is no such document.
+    pub value: Option<Bytes>,
 }
 
 /// What a publisher believes of a stream.
@@ -231,6 +243,9 @@ pub enum Rejection {
     IdConflicts(Vec<IdConflict>),
     #[error("the checkpoint of generation {generation} is {actual}, not {expected}")]
     Fenced { generation: GenerationId, expected: Position, actual: Position },
+    /// A document of the host's own is not what it was expected to be.
+    #[error("another host has changed {collection}/{key}")]
+    Overtaken { collection: Arc<str>, key: String },
     #[error("generation {generation} does not exist")]
     NoGeneration { generation: GenerationId },
     #[error("stream `{stream}` does not exist")]
@@ -305,6 +320,7 @@ impl From<Rejection> for Problem {
             Rejection::Fenced { .. } | Rejection::NoGeneration { .. } => {
                 Problem::new(Code::PluginConflict, rejection.to_string())
             }
+            Rejection::Overtaken { .. } => Problem::new(Code::Overloaded, rejection.to_string()),
             Rejection::NoStream { .. } => Problem::new(Code::StreamNotFound, rejection.to_string()),
             Rejection::StreamDeleted { .. } | Rejection::StreamTombstoned { .. } => {
                 Problem::new(Code::StreamDeleted, rejection.to_string())

@@ -26,7 +26,7 @@ use super::changes::{Changes, Statement};
 use super::connect::{LastCommit, Waits};
 use super::error::{Failure, is_known_event_id, is_lost, is_overtaken, is_shut_out, store_error};
 use super::log::{self, Fence, LogHead, Rows};
-use super::{filtered, plugins, removal, streams};
+use super::{documents, filtered, plugins, removal, streams};
 use crate::heads::{Heads, StreamRow};
 use crate::number::signed;
 
@@ -153,7 +153,7 @@ impl Writer {
         self.commit += 1;
         let fence = Fence { host: self.host, epoch: self.epoch, commit: self.commit };
         let appends = units.iter().any(|unit| !unit.appends.is_empty());
-        let changes = units.iter().any(|unit| !unit.changes.is_empty());
+        let changes = units.iter().any(|unit| !unit.changes.is_empty() || !unit.guards.is_empty());
         // The head is locked before any other row, so that two hosts are not in each other's way.
         let locks = attempt.locked || self.stale || (changes && appends) || units.iter().any(needs_the_head);
         let begun = locks || changes;
@@ -194,6 +194,7 @@ impl Writer {
                 true => HashMap::new(),
                 false => plugins::lock(connection, generations).await?,
             },
+            guarded: documents::guarded(connection, units).await?,
         };
         for condition in units.iter().flat_map(|unit| &unit.conditions) {
             snapshot.matching.insert(condition.clone(), filtered::matching(connection, condition).await?);
@@ -301,7 +302,9 @@ fn named_generations(units: &[Unit]) -> Vec<i64> {
     let named = units.iter().flat_map(|unit| &unit.changes).filter_map(|change| match change {
         Change::PutDocuments { generation, .. }
         | Change::Advance { generation, .. }
-        | Change::SetGenerationState { generation, .. } => Some(*generation),
+        | Change::SetGenerationState { generation, .. } => {
+            Some(*generation).filter(|generation| *generation != GenerationId::HOST)
+        }
         _ => None,
     });
     let mut ids: Vec<i64> = named.map(|GenerationId(id)| signed(id)).collect();

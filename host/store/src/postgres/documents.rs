@@ -1,14 +1,18 @@
 //! Documents of read models.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 use wasmill_core::limits::read::LIST_BYTES_MAX;
 use wasmill_core::record::GenerationId;
-use wasmill_core::store::{Document, DocumentChange, Documents};
+use wasmill_core::store::{Document, DocumentChange, Documents, Unit};
 
 use super::changes::Statement;
+use crate::guards;
 use crate::number::signed;
 
 /// Bytes of documents in one statement: sqlx keeps a copy of them while it runs.
@@ -112,6 +116,28 @@ pub(super) async fn document(
     Ok(value.map(Bytes::from))
 }
 
+/// The values of the host's own documents that guards of the units name, locked until the transaction
+/// ends, be they there or not.
+pub(super) async fn guarded(
+    connection: &mut PgConnection,
+    units: &[Unit],
+) -> sqlx::Result<HashMap<(Arc<str>, String), Option<Bytes>>> {
+    let places = guards::guarded(units);
+    if places.is_empty() {
+        return Ok(HashMap::new());
+    }
+    const LOCK: &str = "select pg_advisory_xact_lock(hashtextextended(place, 0)) from unnest($1::text[]) place";
+    let locks: Vec<String> = places.iter().map(|(collection, key)| format!("{collection}\n{key}")).collect();
+    sqlx::query(LOCK).bind(locks).execute(&mut *connection).await?;
+    let mut values = HashMap::with_capacity(places.len());
+    for places in places.chunk_by(|a, b| a.0 == b.0) {
+        let keys: Vec<String> = places.iter().map(|(_, key)| key.clone()).collect();
+        let found = documents(&mut *connection, GenerationId::HOST, &places[0].0, &keys).await?;
+        values.extend(places.iter().cloned().zip(found));
+    }
+    Ok(values)
+}
+
 /// One answer for each key, in order.
 pub(super) async fn documents(
     connection: &mut PgConnection,
@@ -146,8 +172,9 @@ pub(super) async fn scan(
     const SCAN: &str = "
         select key, value from document
         where generation = $1 and collection = $2 and key >= $3 order by key limit $4";
-    /// Rows that one query asks for: the server sends them all, and each may have 256 KiB.
-    const ROWS_MAX: i64 = 64;
+    /// Rows that one query asks for: the server sends them all, and each may have 256 KiB, or 2 MiB if it is
+    /// the host's own.
+    const ROWS_MAX: i64 = 16;
     let mut start = prefix.max(after.unwrap_or_default()).to_owned();
     let mut skip = after.map(str::to_owned);
     let (mut documents, mut bytes) = (Vec::new(), 0);

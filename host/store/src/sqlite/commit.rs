@@ -20,6 +20,7 @@ use wasmill_core::store::plan::{Known, Snapshot, UnitPlan};
 use wasmill_core::store::{Committed, Import, Rejection, StoreError, Unit};
 
 use super::changes::Changes;
+use super::documents;
 use super::error::{Failure, is_known_event_id, is_no_transaction, store_error};
 use super::filtered;
 use super::import;
@@ -165,6 +166,7 @@ impl Writer {
             matching: HashMap::new(),
             appended: Vec::new(),
             checkpoints: if changes { self.checkpoints.clone() } else { HashMap::new() },
+            guarded: documents::guarded(connection, units).await?,
         };
         for condition in units.iter().flat_map(|unit| &unit.conditions) {
             let connection = usable(&mut self.connection, self.in_doubt)?;

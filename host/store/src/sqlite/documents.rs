@@ -1,14 +1,18 @@
 //! Documents of read models.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use wasmill_core::limits::read::LIST_BYTES_MAX;
 use wasmill_core::record::GenerationId;
-use wasmill_core::store::{Document, DocumentChange, Documents};
+use wasmill_core::store::{Document, DocumentChange, Documents, Unit};
 
 use super::rows::{Rows, Statement};
+use crate::guards;
 use crate::number::signed;
 
 /// Bytes of documents in one statement: SQLite and sqlx each keep a copy of them while it runs.
@@ -112,6 +116,24 @@ pub(super) async fn document(
     let query = sqlx::query_scalar(GET).bind(signed(generation.0)).bind(collection).bind(key);
     let value: Option<Vec<u8>> = query.fetch_optional(connection).await?;
     Ok(value.map(Bytes::from))
+}
+
+/// The values of the host's own documents that guards of the units name.
+pub(super) async fn guarded(
+    connection: &mut SqliteConnection,
+    units: &[Unit],
+) -> sqlx::Result<HashMap<(Arc<str>, String), Option<Bytes>>> {
+    let places = guards::guarded(units);
+    if places.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut values = HashMap::with_capacity(places.len());
+    for places in places.chunk_by(|a, b| a.0 == b.0) {
+        let keys: Vec<String> = places.iter().map(|(_, key)| key.clone()).collect();
+        let found = documents(&mut *connection, GenerationId::HOST, &places[0].0, &keys).await?;
+        values.extend(places.iter().cloned().zip(found));
+    }
+    Ok(values)
 }
 
 /// One answer for each key, in order.

@@ -12,8 +12,8 @@ use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::record::{GenerationId, GenerationRecord, GenerationState, RevisionRecord, StreamState};
 use wasmill_core::store::{
-    AppendCondition, Change, Direction, DocumentChange, Expected, LogStore, PageLimit, PluginStore, StreamAppend,
-    StreamCheck, Unit,
+    AppendCondition, Change, Direction, DocumentChange, DocumentStore, Expected, Guard, LogStore, PageLimit,
+    PluginStore, StreamAppend, StreamCheck, Unit,
 };
 use wasmill_test_postgres::shared;
 
@@ -171,12 +171,24 @@ impl Run {
             let condition = self.condition();
             unit.conditions.push(condition);
         }
+        if self.random.percent(15) {
+            let guard = self.guard().await;
+            unit.guards.push(guard);
+        }
         if self.random.percent(60) {
             for _ in 0..self.random.below(4) {
                 unit.changes.push(self.change().await);
             }
         }
         unit
+    }
+
+    /// Mostly of what is there.
+    async fn guard(&mut self) -> Guard {
+        let (collection, key) = (*self.random.pick(&COLLECTIONS), (*self.random.pick(&KEYS)).to_owned());
+        let value = self.side.memory.document(GenerationId::HOST, collection, &key).await.expect("memory answers");
+        let value = if self.random.percent(80) { value } else { Some(Bytes::from_static(b"other")) };
+        Guard { collection: collection.into(), key, value }
     }
 
     async fn append(&mut self) -> StreamAppend {
@@ -247,7 +259,8 @@ impl Run {
         let generations = self.side.memory.generations().await.expect("memory answers");
         let id = GenerationId(1 + self.random.below(GENERATIONS));
         let head = self.side.next_position().await;
-        match self.random.below(12) {
+        match self.random.below(13) {
+            12 => Change::PutDocuments { generation: GenerationId::HOST, documents: self.documents() },
             0..5 => Change::PutDocuments { generation: id, documents: self.documents() },
             5 | 6 => {
                 let known = generations.iter().find(|record| record.id == id).map(|record| record.checkpoint);
@@ -371,7 +384,7 @@ impl Run {
         }
         let ids: Vec<Uuid> = (0..self.next_id).map(Uuid::from_u128).collect();
         self.side.find_events(&ids).await;
-        for id in 1..=GENERATIONS {
+        for id in 0..=GENERATIONS {
             for collection in COLLECTIONS {
                 self.side.scan(GenerationId(id), collection, "", None, 100).await;
                 self.side.documents(GenerationId(id), collection, &KEYS.map(String::from)).await;

@@ -41,7 +41,7 @@ impl Publisher {
         let appends = self.encode(&transaction.appends, streams)?;
         // Judged beside the append, so that a stream cannot go or come in between.
         checks.extend(guarded.iter().map(|stream| StreamCheck { stream: stream.clone(), expected: Expected::Exists }));
-        Ok((Unit { appends, checks, conditions: transaction.conditions, changes: Vec::new() }, guarded))
+        Ok((Unit { appends, checks, conditions: transaction.conditions, ..Unit::default() }, guarded))
     }
 
     /// The checked names of the streams, one for each append unless something is broken, and those of

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinSet;
 
 use super::conditions::{condition, tagged, term, with};
-use super::{NOW, append, commit, events};
+use super::{NOW, append, commit, documents, events, guard, put};
 use crate::event::{Event, Offset, Position};
 use crate::log::filter::{Filter, FilterTerm};
 use crate::name::{Pattern, StreamName};
@@ -207,6 +207,12 @@ pub(super) async fn of_callers_at_once_one_wins<S: Store>(store: Arc<S>) {
             with(claim, vec![condition(vec![term(&[], &[&seat])], None)])
         };
         assert_eq!(race(&store, (0..WRITERS).map(claim)).await, (1, 1), "one of those with the same condition");
+        let take = |n| Unit {
+            guards: vec![guard(&seat, None)],
+            changes: vec![documents(0, vec![put("own", &seat, Some("taken"))])],
+            ..append("taken", Expected::Any, events("taken", (2 << 100) + round * 100 + n, 1))
+        };
+        assert_eq!(race(&store, (0..WRITERS).map(take)).await, (1, 1), "one of those with the same guard");
         let again = |_| append("again", Expected::Any, events("again", 1 + round * 100 + 50, 2));
         let passed = (WRITERS as usize, 1);
         assert_eq!(race(&store, (0..WRITERS).map(again)).await, passed, "one append is first, the others repeat it");

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    Change, Committed, Direction, DocumentChange, Expected, PageLimit, Rejection, Store, StreamAppend, StreamCheck,
-    Unit,
+    Change, Committed, Direction, DocumentChange, Expected, Guard, PageLimit, Rejection, Store, StreamAppend,
+    StreamCheck, Unit,
 };
 use crate::clock::Timestamp;
 use crate::event::{Event, NewEvent, Offset, Position, PreparedEvent};
@@ -48,6 +48,7 @@ pub async fn one_caller<S: Store>(fresh: impl AsyncFn() -> S) {
     payloads_come_back_unchanged(&*fresh().await).await;
     streams_are_listed_in_byte_order(&*fresh().await).await;
     documents_and_checkpoint_commit_together(&*fresh().await).await;
+    guards_let_one_owner_go_on(&*fresh().await).await;
     documents_are_scanned_in_byte_order(&*fresh().await).await;
     plugins_and_generations_are_kept(&*fresh().await).await;
     filters::filtered_reads_find_what_matches_both_ways(&*fresh().await).await;
@@ -372,6 +373,31 @@ async fn documents_and_checkpoint_commit_together(store: &impl Store) {
     let unknown = commit(store, &[Unit::change(vec![documents(9, vec![put("c", "x", Some("1"))])])]).await;
     assert_eq!(unknown[0].as_ref().err(), Some(&Rejection::NoGeneration { generation: GenerationId(9) }));
     assert_eq!(store.count(g, "c").await.expect("read"), 1);
+}
+
+fn guard(key: &str, value: Option<&str>) -> Guard {
+    Guard { collection: "own".into(), key: key.into(), value: value.map(|value| Bytes::from(value.to_owned())) }
+}
+
+async fn guards_let_one_owner_go_on(store: &impl Store) {
+    let own = |expected: Option<&str>, new: Option<&str>| Unit {
+        guards: vec![guard("k", expected)],
+        changes: vec![documents(0, vec![put("own", "k", new), put("own", "log", new)])],
+        ..Unit::default()
+    };
+    let group = [own(None, Some("1")), own(None, Some("2")), own(Some("1"), Some("3"))];
+    let outcomes = commit(store, &group).await;
+    let overtaken = Rejection::Overtaken { collection: "own".into(), key: "k".into() };
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "a guard sees the units before it: {outcomes:?}");
+    assert_eq!(outcomes[1].as_ref().err(), Some(&overtaken), "a guard that does not hold rejects the unit");
+    let stored = store.document(GenerationId::HOST, "own", "log").await.expect("read");
+    assert_eq!(stored.as_deref(), Some(&b"3"[..]), "nothing of a unit with a failing guard is stored");
+    let append = append("s", Expected::Any, events("s", 1, 1));
+    let with_append = Unit { guards: vec![guard("k", Some("1"))], ..append.clone() };
+    assert_eq!(commit(store, &[with_append]).await[0].as_ref().err(), Some(&overtaken), "not its events either");
+    let other = Unit { guards: vec![guard("k", Some("3")), guard("none", None)], ..append };
+    assert!(commit(store, &[other, own(Some("3"), None), own(None, Some("4"))]).await.iter().all(Result::is_ok));
+    assert_eq!(log(store).await.len(), 1, "an append passes beside guards that hold");
 }
 
 async fn documents_are_scanned_in_byte_order(store: &impl Store) {

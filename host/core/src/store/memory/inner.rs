@@ -1,6 +1,7 @@
 //! What the memory store holds, and how a planned unit changes it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use crate::record::{
 };
 use crate::store::Head;
 use crate::store::plan::{Known, Snapshot, StreamHead, UnitPlan};
-use crate::store::unit::{AppendCondition, Change, Committed, Unit};
+use crate::store::unit::{AppendCondition, Change, Committed, Guard, Unit};
 
 #[derive(Debug)]
 pub(in crate::store) struct Inner {
@@ -104,6 +105,7 @@ impl Inner {
             matching: conditions.map(|condition| (condition.clone(), self.matching(condition))).collect(),
             appended: Vec::new(),
             checkpoints: self.generations.values().map(|g| (g.id, g.checkpoint)).collect(),
+            guarded: units.iter().flat_map(|unit| &unit.guards).map(|guard| self.guarded(guard)).collect(),
         }
     }
 
@@ -117,6 +119,11 @@ impl Inner {
         let from = condition.after.map_or(Position(0), |after| Position(after.0.saturating_add(1)));
         let mut events = self.events.range(from..).map(|(_, event)| event);
         events.find(|event| condition.query.matches(event)).map(Event::position)
+    }
+
+    fn guarded(&self, guard: &Guard) -> ((Arc<str>, String), Option<Bytes>) {
+        let place = (GenerationId::HOST, guard.collection.to_string(), guard.key.clone());
+        ((Arc::clone(&guard.collection), guard.key.clone()), self.documents.get(&place).cloned())
     }
 
     pub(in crate::store) fn store(&mut self, unit: &Unit, plan: UnitPlan, now: Timestamp) -> Committed {

@@ -2,8 +2,12 @@
 
 use wasmill_core::event::Offset;
 use wasmill_core::name::StreamName;
-use wasmill_core::store::{Expected, Rejection, Store, StreamCheck, Unit};
+use wasmill_core::record::GenerationId;
+use wasmill_core::store::{
+    Change, DocumentChange, DocumentStore, Expected, Guard, Rejection, Store, StreamCheck, Unit,
+};
 
+use super::super::PostgresStore;
 use super::{NOW, append, expecting, fresh_url, open, place};
 
 /// What was found by a review: an expected offset was judged by a head that the writer had kept from its
@@ -48,4 +52,26 @@ async fn an_id_that_another_host_has_stored_is_known() {
     let again = place(&a, &unit).await.unwrap();
     assert!(again.duplicate);
     assert_eq!((again.first_position, again.first_offset), (first.first_position, first.first_offset));
+}
+
+#[tokio::test]
+async fn of_two_hosts_that_count_under_a_guard_none_loses_a_count() {
+    let url = fresh_url().await;
+    let count = async |store: PostgresStore| {
+        let mut passed = 0;
+        while passed < 20 {
+            let value = store.document(GenerationId::HOST, "own", "count").await.unwrap();
+            let old: u64 = value.as_deref().map_or(0, |value| std::str::from_utf8(value).unwrap().parse().unwrap());
+            let guards = vec![Guard { collection: "own".into(), key: "count".into(), value }];
+            let value = Some((old + 1).to_string().into());
+            let documents = vec![DocumentChange { collection: "own".into(), key: "count".into(), value }];
+            let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
+            let unit = Unit { guards, changes, ..Unit::default() };
+            passed += usize::from(store.commit(&[unit], NOW).await.unwrap()[0].is_ok());
+        }
+        store
+    };
+    let (a, _) = tokio::join!(count(open(&url).await), count(open(&url).await));
+    let counted = a.document(GenerationId::HOST, "own", "count").await.unwrap();
+    assert_eq!(counted.as_deref(), Some(&b"40"[..]));
 }

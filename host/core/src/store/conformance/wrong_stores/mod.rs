@@ -60,10 +60,12 @@ enum Bug {
     CheckpointWithoutDocuments,
     DocumentsOfAFencedUnit,
     StaleRunnerPasses,
+    GuardsIgnored,
+    GuardsBeforeTheGroup,
 }
 
 /// Each with words of the claim by which the suite finds it.
-const BUGS: [(Bug, &str); 45] = [
+const BUGS: [(Bug, &str); 47] = [
     (Bug::PositionsBeforeTheLock, "no reader ever sees a gap, not even for a moment"),
     (Bug::HeadBeforeTheEvents, "everything before the head can be read"),
     (Bug::ReadsLagBehind, "what was answered is what stands in the log"),
@@ -109,6 +111,8 @@ const BUGS: [(Bug, &str); 45] = [
     (Bug::CheckpointWithoutDocuments, "one answer for each key"),
     (Bug::DocumentsOfAFencedUnit, "its documents are not stored either"),
     (Bug::StaleRunnerPasses, "a stale runner is fenced off"),
+    (Bug::GuardsIgnored, "a guard that does not hold rejects the unit"),
+    (Bug::GuardsBeforeTheGroup, "a guard sees the units before it"),
 ];
 
 /// What the suite says of a store; `None` when it passes.

@@ -57,6 +57,9 @@ impl Wrong {
                 condition.query = any_tag(&condition.query);
             }
         }
+        if self.is(Bug::GuardsIgnored) {
+            unit.guards.clear();
+        }
         if self.is(Bug::ChecksOfOthersIgnored) {
             unit.checks.clear();
         }
@@ -109,6 +112,7 @@ impl Wrong {
                     }
                 }
             }
+            Some(Bug::GuardsBeforeTheGroup) => snapshot.guarded.clone_from(&early.guarded),
             Some(Bug::ConditionsBeforeTheGroup) => snapshot.appended.clear(),
             Some(Bug::DeletedIsNoStream) => snapshot.streams.retain(|_, head| head.state != StreamState::Deleted),
             Some(Bug::StaleRunnerPasses) => {
