@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::code::Problem;
 use crate::event::Position;
+use crate::group::Groups;
 use crate::guest::GuestEngine;
 use crate::log::commit::{Committer, group_commit};
 use crate::log::others::Others;
@@ -50,6 +51,7 @@ pub struct Host {
     pub retention: Retention,
     pub plugins: Plugins,
     pub projections: Projections,
+    pub groups: Groups,
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -114,6 +116,8 @@ impl Host {
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
         let projections = Projections(plugins.clone());
+        let groups =
+            Groups::new(Arc::clone(&store), committer.clone(), reader.clone(), Arc::clone(&clock), tasks.clone());
         Ok(Arc::new(Self {
             publisher,
             reader,
@@ -122,6 +126,7 @@ impl Host {
             retention,
             plugins,
             projections,
+            groups,
             store,
             metrics,
             clock,
@@ -142,6 +147,7 @@ impl Host {
     /// Drains: projections leave their checkpoints, the writer finishes what was queued, the store
     /// closes. To be called when no more requests come in.
     pub async fn stop(&self) {
+        self.groups.stop().await;
         self.plugins.stop().await;
         self.committer.close();
         self.tasks.stop().await;

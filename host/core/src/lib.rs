@@ -17,10 +17,13 @@ pub mod store;
 pub mod log;
 pub mod log_id;
 pub mod metrics;
+pub mod random;
 pub mod record;
 pub mod tasks;
 
 pub mod stream;
+
+pub mod group;
 
 pub mod guest;
 pub mod plugin;

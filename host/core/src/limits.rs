@@ -105,6 +105,56 @@ pub mod stream {
     pub const BATCH_DELAY_MS_MAX: u64 = 60_000;
 }
 
+/// Bounds of consumer groups.
+pub mod group {
+    use std::time::Duration;
+
+    use super::{KIB, MIB};
+
+    /// Each is a task, and what it has not settled.
+    pub const GROUPS_MAX: usize = 1_000;
+    pub const MEMBERS_MAX: usize = 1_000;
+    /// Events that were read and are not settled: beyond, nothing more is read until some are. They stay in
+    /// memory.
+    pub const UNSETTLED_EVENTS_MAX: usize = 65_536;
+    pub const UNSETTLED_BYTES_MAX: usize = 64 * MIB;
+    /// Matching events that a group reads at once for a member that finds nothing.
+    pub const READ_EVENTS: usize = 1_024;
+    /// Pages that a group looks through for one pull before others get their turn.
+    pub const READS_AT_ONCE: usize = 16;
+    /// Positions that the cursor which is stored may lag behind: what is read again after a crash.
+    pub const CURSOR_LAG_MAX: u64 = 100_000;
+    /// Calls that wait for a group's task; one more waits at the door.
+    pub const COMMANDS_MAX: usize = 1_024;
+    pub const COMMANDS_AT_ONCE: usize = 256;
+    /// What one pull hands out.
+    pub const PULL_EVENTS_MAX: usize = 1_000;
+    pub const PULL_BYTES_MAX: usize = 4 * MIB;
+    pub const PULL_WAIT_MS_MAX: u64 = 60_000;
+    /// Tokens of one acknowledgement.
+    pub const TOKENS_MAX: usize = 10_000;
+    /// What a member says of an event that it cannot handle.
+    pub const ERROR_BYTES_MAX: usize = 4 * KIB;
+    /// Deliveries, and sessions, if nothing else is said.
+    pub const TIMEOUT_MS: u64 = 30_000;
+    pub const TIMEOUT_MS_MIN: u64 = 100;
+    /// Half a day: longer work extends its deliveries.
+    pub const TIMEOUT_MS_MAX: u64 = 12 * 3_600_000;
+    pub const SESSION_MS_MAX: u64 = 3_600_000;
+    pub const COMMIT_MS: u64 = 1_000;
+    pub const COMMIT_MS_MAX: u64 = 60_000;
+    pub const DELIVERIES: u64 = 10;
+    pub const RETRY_BASE_MS: u64 = 100;
+    pub const RETRY_FACTOR: u64 = 2;
+    pub const RETRY_FACTOR_MAX: u64 = 100;
+    pub const RETRY_LONGEST_MS: u64 = 60_000;
+    pub const RETRY_MS_MAX: u64 = 24 * 3_600_000;
+    /// Dead letters that are listed, replayed or removed at once.
+    pub const LETTERS_PAGE: usize = 100;
+    /// Before a group that could not be loaded is tried again.
+    pub const LOAD_RETRY: Duration = Duration::from_secs(1);
+}
+
 /// Bounds of plugins.
 pub mod plugin {
     use super::{KIB, MIB};

@@ -27,6 +27,16 @@ pub const RETENTION_INTERRUPTED: u32 = 1022;
 pub const FOLLOW_STARTED: u32 = 2001;
 pub const FOLLOW_ENDED: u32 = 2002;
 
+pub const GROUP_CREATED: u32 = 3001;
+pub const GROUP_CHANGED: u32 = 3002;
+pub const GROUP_DELETED: u32 = 3003;
+pub const GROUP_NOT_LOADED: u32 = 3010;
+pub const GROUP_NOT_READ: u32 = 3011;
+pub const GROUP_NOT_COMMITTED: u32 = 3012;
+pub const MEMBER_JOINED: u32 = 3020;
+pub const MEMBER_LEFT: u32 = 3021;
+pub const MEMBER_LOST: u32 = 3022;
+
 pub const EVENTS_APPENDED: u32 = 4001;
 pub const APPEND_REJECTED: u32 = 4002;
 pub const QUEUED_APPEND_FAILED: u32 = 4003;

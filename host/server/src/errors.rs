@@ -140,6 +140,37 @@ pub fn face(code: Code) -> Face {
             "Nothing is configured for this stream or pattern",
             "`wasmill stream config list` shows what is; `wasmill stream config get STREAM` says what holds for a stream.",
         ),
+        Code::GroupNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such consumer group",
+            "Check the name in `wasmill group list`, or make it with `wasmill group create`.",
+        ),
+        Code::GroupExists => face(
+            Grpc::AlreadyExists,
+            Http::CONFLICT,
+            "A consumer group of this name exists",
+            "It has another configuration. Choose another name, or change its configuration.",
+        ),
+        Code::SessionEnded => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "The member's session has ended",
+            "It was not heard of in time, has left, or has joined anew. What it had was handed to others. Join again.",
+        ),
+        Code::DeadLetterNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such dead letter",
+            "It was replayed or removed already. `wasmill deadletter list GROUP` shows those that there are.",
+        ),
+        Code::DeadLetterOrder => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "An earlier dead letter of the same key comes first",
+            "Events of a key are handed out in their order. Replay the one that the message names before, or all of the \
+             key at once.",
+        ),
         Code::PluginNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,

@@ -18,8 +18,8 @@ use wasmill_core::store::{
 use wasmill_test_postgres::shared;
 
 use super::is_long;
-use super::random::{Random, seeds};
 use super::same::{Database, Side};
+use wasmill_core::random::{Random, seeds};
 
 const STREAMS: [&str; 7] = ["a-1", "a-10", "a-2", "b", "A", "ü", "заказ \"1\""];
 const PATTERNS: [&str; 6] = ["*", "a*", "*-1*", "заказ*", "none*", "b"];

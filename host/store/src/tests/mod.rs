@@ -1,7 +1,6 @@
 //! What concerns every database: all of them beside the memory store.
 
 mod differential;
-pub(crate) mod random;
 pub(crate) mod same;
 
 /// Whether the whole campaign is wanted: `tests/run --long`.

@@ -6,7 +6,7 @@ use wasmill_core::record::GenerationId;
 use wasmill_core::store::{DocumentStore, PluginStore, Store, Unit};
 
 use super::{NOW, append, fresh, generation, log, place, step};
-use crate::tests::random::{Random, seeds};
+use wasmill_core::random::{Random, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_commit_is_there_in_full_or_not_at_all() {

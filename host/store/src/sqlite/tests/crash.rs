@@ -8,9 +8,9 @@ use wasmill_core::event::Position;
 use wasmill_core::record::GenerationId;
 use wasmill_core::store::{Change, DocumentStore, LogStore, PluginStore, Store, Unit};
 
-use super::random::{Random, seeds};
 use super::{NOW, SqliteStore, advance, append, commit, event, generation, log, open, put, scratch};
 use crate::sqlite::checkpointer::Copier;
+use wasmill_core::random::{Random, seeds};
 
 /// Events of unit `n`.
 fn count(n: u64) -> u64 {

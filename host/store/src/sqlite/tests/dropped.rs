@@ -8,8 +8,8 @@ use wasmill_core::log::filter::Filter;
 use wasmill_core::record::GenerationId;
 use wasmill_core::store::{Change, Direction, DocumentStore, LogStore, PluginStore, Store, Unit};
 
-use super::random::{Random, seeds};
 use super::{ALL, NOW, advance, append, commit, event, generation, ids, open, put, scratch};
+use wasmill_core::random::{Random, seeds};
 
 /// Polls the future up to `polls` times, with time for other tasks between, and drops it.
 async fn abandon<T>(future: impl Future<Output = T>, polls: u64) -> Option<T> {

@@ -28,7 +28,7 @@ use super::proxy::{Cut, Proxy};
 use super::{fresh_url, open, sql};
 use crate::postgres::{PostgresOptions, PostgresStore};
 use crate::tests::is_long;
-use crate::tests::random::Random;
+use wasmill_core::random::Random;
 
 const PUBLISHERS: u64 = 4;
 /// How long a host waits for a lost connection before it says that it does not know.

@@ -13,7 +13,7 @@ use wasmill_core::name::StreamName;
 use wasmill_core::store::{AppendCondition, Appended, Expected, Rejection};
 
 use super::{Campaign, SHARED};
-use crate::tests::random::Random;
+use wasmill_core::random::Random;
 
 /// About how many publishers want the same seat.
 pub(super) const CLAIMS_PER_SEAT: u64 = 6;

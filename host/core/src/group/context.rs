@@ -1,0 +1,62 @@
+//! What every group needs of its host, and what it reads there.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{COLLECTION_PARKED_KEYS, parked_key};
+use crate::clock::Clock;
+use crate::event::{Event, Position};
+use crate::limits::read;
+use crate::log::commit::Committer;
+use crate::log::filter::Filter;
+use crate::log::read::{ReadError, Reader};
+use crate::record::GenerationId;
+use crate::store::{Direction, PageLimit, Store, StoreError};
+
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) committer: Committer,
+    pub(super) reader: Reader,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) host: Uuid,
+}
+
+impl Context {
+    /// Keys that have dead letters, and how many.
+    pub(super) async fn parked_keys(&self, group: &str) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
+        let prefix = parked_key(group, "");
+        let mut keys = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let limit = read::LIST_DOCUMENTS_MAX;
+            let page =
+                self.store.scan(GenerationId::HOST, COLLECTION_PARKED_KEYS, &prefix, after.as_deref(), limit).await?;
+            after = page.documents.last().map(|document| document.key.clone());
+            for document in page.documents {
+                let count = std::str::from_utf8(&document.value).ok().and_then(|count| count.parse().ok());
+                keys.push((document.key[prefix.len()..].into(), count.unwrap_or(1)));
+            }
+            if !page.more {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Those of the positions that the log has. Neighbours come with one read.
+    pub(super) async fn events_at(&self, positions: &[Position]) -> Result<Vec<Event>, ReadError> {
+        let limit = PageLimit { events: read::PAGE_EVENTS_MAX, bytes: read::PAGE_BYTES_MAX };
+        let mut events: Vec<Event> = Vec::with_capacity(positions.len());
+        let mut wanted = positions.iter().copied().peekable();
+        while let Some(from) = wanted.peek().copied() {
+            let page = self.reader.log_page(from, Direction::Forward, &Filter::default(), limit).await?;
+            let until = page.next.filter(|next| *next > from).unwrap_or(Position(from.0 + 1));
+            while let Some(position) = wanted.next_if(|position| *position < until) {
+                let found = page.events.binary_search_by_key(&position, Event::position);
+                events.extend(found.ok().map(|at| page.events[at].clone()));
+            }
+        }
+        Ok(events)
+    }
+}

@@ -1,0 +1,99 @@
+//! Handing out.
+
+use std::collections::BTreeSet;
+
+use super::{Handed, LaneId, Lanes, MemberId, State};
+use crate::clock::Timestamp;
+use crate::event::Event;
+use crate::store::PageLimit;
+
+/// Losses after which an event is handed out by itself: it may be what its members die of, and their other
+/// events need not be counted with it.
+const ALONE_AFTER_LOSSES: u32 = 2;
+
+impl Lanes {
+    /// Hands out to a member what it may have: its own lanes first, then those of `slots` in their order.
+    pub(in crate::group) fn take(
+        &mut self,
+        member: MemberId,
+        slots: impl Iterator<Item = u8>,
+        room: PageLimit,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Handed> {
+        let busy = self.unacknowledged(member) > 0;
+        let mut taking = Taking { member, room, until, now, handed: Vec::new(), bytes: 0, busy, alone: false };
+        while let Some((_, id)) = self.held.get(&member).and_then(|held| held.first().copied()) {
+            if !self.take_from(id, &mut taking) {
+                return taking.handed;
+            }
+        }
+        if self.held.get(&member).is_some_and(BTreeSet::is_empty) {
+            self.held.remove(&member);
+        }
+        for slot in slots {
+            while let Some((_, id)) = self.ready[usize::from(slot)].first().copied() {
+                if !self.take_from(id, &mut taking) {
+                    return taking.handed;
+                }
+            }
+        }
+        taking.handed
+    }
+
+    /// Whether there may be more for the member.
+    fn take_from(&mut self, id: LaneId, taking: &mut Taking) -> bool {
+        let Some(lane) = self.lanes.get_mut(&id) else { return true };
+        let mut full = false;
+        for entry in &mut lane.entries {
+            if entry.state != State::Idle {
+                continue;
+            }
+            if entry.tries.not_before > taking.now {
+                break;
+            }
+            let alone = entry.tries.lost >= ALONE_AFTER_LOSSES;
+            full = taking.is_full(&entry.event) || (alone && (taking.busy || !taking.handed.is_empty()));
+            if full {
+                break;
+            }
+            let token = self.next_token;
+            self.next_token += 1;
+            entry.state = State::Out { token, until: taking.until };
+            if lane.holder.replace(taking.member).is_none() {
+                self.runs.entry(taking.member).or_default().insert(id);
+            }
+            self.out.insert(token, (id, entry.event.position()));
+            self.leases.insert((taking.until, token));
+            taking.bytes += entry.event.raw().len();
+            taking.handed.push(Handed { token, event: entry.event.clone(), tries: entry.tries });
+            taking.alone = alone;
+            full = alone;
+            if full {
+                break;
+            }
+        }
+        self.put_in_place(id, taking.now);
+        !full
+    }
+}
+
+/// What one member is about to get.
+struct Taking {
+    member: MemberId,
+    room: PageLimit,
+    until: Timestamp,
+    now: Timestamp,
+    handed: Vec<Handed>,
+    bytes: usize,
+    /// It has others in hand.
+    busy: bool,
+    alone: bool,
+}
+
+impl Taking {
+    fn is_full(&self, next: &Event) -> bool {
+        let bytes = self.bytes + next.raw().len();
+        self.alone || self.handed.len() >= self.room.events || (!self.handed.is_empty() && bytes > self.room.bytes)
+    }
+}

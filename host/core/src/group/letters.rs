@@ -1,0 +1,143 @@
+//! Dead letters: listing them, handing them in again, removing them.
+
+use std::collections::HashSet;
+
+use super::config::ParkedKeys;
+use super::dead_letter::DeadLetter;
+use super::machine::key_of;
+use super::manage::Groups;
+use super::{COLLECTION_DEAD_LETTERS, Command, GroupError, SEPARATOR, ask};
+use crate::code::{Code, Problem};
+use crate::event::Position;
+use crate::limits::group as limits;
+use crate::record::GenerationId;
+use crate::store::{Store, StoreError};
+
+/// A page of a group's dead letters, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Letters {
+    pub letters: Vec<DeadLetter>,
+    pub more: bool,
+}
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// Those of a key.
+    Key(String),
+    Positions(Vec<Position>),
+}
+
+/// Why dead letters were not replayed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum LetterError {
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("group `{group}` has no dead letter of position {position}")]
+    NotFound { group: String, position: Position },
+    #[error(
+        "the dead letter of position {position} has an earlier one of its key, at position {earlier}: replay that one \
+         first, or all of the key"
+    )]
+    OutOfOrder { position: Position, earlier: Position },
+}
+
+impl From<LetterError> for Problem {
+    fn from(error: LetterError) -> Self {
+        let text = error.to_string();
+        match error {
+            LetterError::Group(group) => group.into(),
+            LetterError::NotFound { .. } => Problem::new(Code::DeadLetterNotFound, text),
+            LetterError::OutOfOrder { .. } => Problem::new(Code::DeadLetterOrder, text),
+        }
+    }
+}
+
+impl Groups {
+    /// Dead letters from position `from` on, at most `limit` of them.
+    pub async fn dead_letters(&self, group: &str, from: Position, limit: usize) -> Result<Letters, GroupError> {
+        self.record(group).await?;
+        let limit = limit.clamp(1, limits::LETTERS_PAGE);
+        page(&*self.0.context.store, group, from, limit).await.map_err(GroupError::store)
+    }
+
+    pub async fn dead_letter(&self, group: &str, position: Position) -> Result<DeadLetter, LetterError> {
+        let page = self.dead_letters(group, position, 1).await?;
+        let letter = page.letters.into_iter().next().filter(|letter| letter.position() == position);
+        letter.ok_or_else(|| LetterError::NotFound { group: group.to_owned(), position })
+    }
+
+    /// Hands dead letters to the group again, those of a key in their order; how many. An event's attempts are
+    /// counted anew.
+    pub async fn replay(&self, group: &str, which: &Which) -> Result<usize, LetterError> {
+        self.settle_letters(group, which, true).await
+    }
+
+    /// Removes dead letters; how many.
+    pub async fn purge(&self, group: &str, which: &Which) -> Result<usize, LetterError> {
+        self.settle_letters(group, which, false).await
+    }
+
+    async fn settle_letters(&self, group: &str, which: &Which, replay: bool) -> Result<usize, LetterError> {
+        let record = self.record(group).await?;
+        if let Which::Positions(positions) = which {
+            self.check_positions(group, positions, replay && record.config.parked_keys == ParkedKeys::Follow).await?;
+        }
+        let (mut from, mut count) = (Position(0), 0);
+        // Each page is one command, and so one commit. What is parked again meanwhile comes later or not at all.
+        loop {
+            let page = self.dead_letters(group, from, limits::LETTERS_PAGE).await?;
+            let Some(last) = page.letters.last() else { return Ok(count) };
+            from = Position(last.position().0 + 1);
+            let meant = |letter: &DeadLetter| match which {
+                Which::All => true,
+                Which::Key(key) => key_of(&letter.event, false).as_deref() == Some(key),
+                Which::Positions(positions) => positions.contains(&letter.position()),
+            };
+            let letters: Vec<DeadLetter> = page.letters.into_iter().filter(meant).collect();
+            if !letters.is_empty() {
+                let commands = self.commands(group).await?;
+                count += ask(&commands, |reply| Command::Letters { letters, replay, reply }).await?;
+            }
+            if !page.more {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// All of them are there, and none is behind one of its key that is not meant.
+    async fn check_positions(&self, group: &str, positions: &[Position], in_order: bool) -> Result<(), LetterError> {
+        for position in positions {
+            self.dead_letter(group, *position).await?;
+        }
+        let Some(last) = positions.iter().max().filter(|_| in_order) else { return Ok(()) };
+        let mut left_out: HashSet<(String, Position)> = HashSet::new();
+        let mut from = Position(0);
+        while from <= *last {
+            let page = self.dead_letters(group, from, limits::LETTERS_PAGE).await?;
+            let Some(newest) = page.letters.last() else { return Ok(()) };
+            from = Position(newest.position().0 + 1);
+            for letter in page.letters {
+                let (position, Some(key)) = (letter.position(), key_of(&letter.event, false)) else { continue };
+                if !positions.contains(&position) {
+                    left_out.insert((key, position));
+                } else if let Some((_, earlier)) = left_out.iter().find(|(other, _)| *other == key) {
+                    return Err(LetterError::OutOfOrder { position, earlier: *earlier });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Dead letters from position `from` on.
+pub(super) async fn page(store: &dyn Store, group: &str, from: Position, limit: usize) -> Result<Letters, StoreError> {
+    let prefix = format!("{group}{SEPARATOR}");
+    let after = from.0.checked_sub(1).map(|before| DeadLetter::key(group, Position(before)));
+    let page = store.scan(GenerationId::HOST, COLLECTION_DEAD_LETTERS, &prefix, after.as_deref(), limit).await?;
+    let decoded = page.documents.iter().map(|document| DeadLetter::decode(&document.value));
+    let letters = decoded.collect::<Result<Vec<_>, _>>();
+    let damaged = |error| StoreError::Damaged { what: format!("a dead letter of group `{group}`: {error}") };
+    Ok(Letters { letters: letters.map_err(damaged)?, more: page.more })
+}

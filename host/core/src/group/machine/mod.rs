@@ -1,0 +1,368 @@
+//! What a group does, as a state that time, readers and members change. It does nothing by itself: the
+//! task in `runner.rs` feeds it, commits what it has to say, and tells it of the outcome.
+
+mod commit;
+mod settle;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::event::{Event, Position};
+use crate::group::config::{CommitStrategy, Delivery, GroupRecord, Mode, ParkedKeys};
+use crate::group::dead_letter::{DeadLetter, Reason, Why};
+use crate::group::lanes::{Gone, Handed, Lanes, MemberId, Token};
+use crate::group::share::{SHARES, SLOTS, Share, Tries, share_of};
+use crate::limits::group as limits;
+use crate::store::PageLimit;
+
+/// A share that this host leases.
+#[derive(Debug)]
+struct Leased {
+    share: Share,
+    /// What the store has of it: the guard of the next commit.
+    stored: Option<Bytes>,
+    dirty: bool,
+}
+
+/// One connected worker.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: Arc<str>,
+    pub(super) session: Uuid,
+    pub(super) joined_at: Timestamp,
+    pub(super) deadline: Timestamp,
+    /// Handed out by itself; nothing else is handed out until it is settled.
+    alone: Option<Token>,
+}
+
+/// Counts since the group was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub delivered: u64,
+    pub redelivered: u64,
+    pub settled: u64,
+    pub parked: u64,
+    pub dropped: u64,
+}
+
+/// What a commit takes along, to be told of when it is over.
+#[derive(Debug)]
+pub(super) struct Committing {
+    settled: Vec<(u64, Position)>,
+    stored: Vec<(usize, Bytes)>,
+}
+
+pub(super) struct Machine {
+    pub(super) record: GroupRecord,
+    host: Uuid,
+    /// Events without a key have no order among them.
+    keyless: bool,
+    leased: BTreeMap<usize, Leased>,
+    lanes: Lanes,
+    members: BTreeMap<MemberId, Member>,
+    next_member: MemberId,
+    /// Which slot is looked at first.
+    turn: usize,
+    /// Dead letters by key, and whether the store has to be told.
+    parked: HashMap<Arc<str>, (u64, bool)>,
+    letters: Vec<(Position, Option<DeadLetter>)>,
+    pub(super) counts: Counts,
+}
+
+impl Machine {
+    pub(super) fn new(record: GroupRecord, keyless: bool, host: Uuid, first_token: Token) -> Self {
+        Self {
+            record,
+            host,
+            keyless,
+            leased: BTreeMap::new(),
+            lanes: Lanes::new(first_token),
+            members: BTreeMap::new(),
+            next_member: 1,
+            turn: 0,
+            parked: HashMap::new(),
+            letters: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    // Shares.
+
+    /// Takes over a share with what the store has of it. Its pending events are to be read and
+    /// [handed in](Machine::take_in_pending).
+    pub(super) fn lease(&mut self, number: usize, stored: Option<Bytes>, share: Option<Share>) {
+        let mut share = share.unwrap_or_else(|| Share { next: self.record.start(), ..Share::default() });
+        if share.resets < self.record.resets || stored.is_none() {
+            share = Share { next: self.record.start(), resets: self.record.resets, ..share };
+            share.pending.clear();
+        }
+        share.owner = self.host;
+        self.leased.insert(number, Leased { share, stored, dirty: true });
+    }
+
+    /// Gives a share up: what its members have of it is void.
+    pub(super) fn forget_share(&mut self, number: usize) {
+        self.leased.remove(&number);
+        self.lanes.forget(number);
+    }
+
+    /// Every delivery is void; what the store has is leased again.
+    pub(super) fn begin_anew(&mut self) {
+        self.lanes = Lanes::new(self.lanes.next_token());
+        self.leased.clear();
+        self.letters.clear();
+        self.parked.clear();
+    }
+
+    /// Begins again where the record says, with no key parked. Dead letters stay.
+    pub(super) fn reset(&mut self) {
+        self.lanes = Lanes::new(self.lanes.next_token());
+        for leased in self.leased.values_mut() {
+            leased.share.pending.clear();
+            (leased.share.next, leased.share.resets, leased.dirty) = (self.record.start(), self.record.resets, true);
+        }
+        self.parked.values_mut().for_each(|parked| *parked = (0, true));
+    }
+
+    pub(super) fn shares(&self) -> impl Iterator<Item = usize> {
+        self.leased.keys().copied()
+    }
+
+    pub(super) fn put_parked_keys(&mut self, keys: Vec<(Arc<str>, u64)>) {
+        self.parked = keys.into_iter().map(|(key, count)| (key, (count, false))).collect();
+    }
+
+    /// Whether there are events of a key that has dead letters: they were handed out when one of them was
+    /// parked, or come before it.
+    pub(super) fn has_events_of_parked_keys(&self) -> bool {
+        let follow = self.record.config.parked_keys == ParkedKeys::Follow;
+        follow && self.parked.keys().any(|key| self.lanes.has_key(key))
+    }
+
+    /// Of such events, those behind a dead letter follow it.
+    pub(super) fn follow_letter(&mut self, letter: &DeadLetter, now: Timestamp) {
+        let Some(key) = key_of(&letter.event, self.keyless) else { return };
+        if letter.why.resets == self.record.resets
+            && let Some(back) = self.lanes.idle_behind(&key, letter.position())
+        {
+            self.give_up(&back, &Why { reason: Reason::Follows, ..Why::default() }, now);
+        }
+    }
+
+    // Reading.
+
+    /// Where reading goes on; `None` when there is no share to read for.
+    pub(super) fn next_read(&self) -> Option<Position> {
+        self.leased.values().map(|leased| leased.share.next).min()
+    }
+
+    /// Whether there is room for more events.
+    pub(super) fn has_room(&self) -> bool {
+        let size = self.lanes.size();
+        size.events < limits::UNSETTLED_EVENTS_MAX && size.bytes < limits::UNSETTLED_BYTES_MAX
+    }
+
+    /// Positions of events that were read in an earlier life and are not settled.
+    pub(super) fn pending(&self, number: usize) -> Vec<Position> {
+        let leased = self.leased.get(&number);
+        leased.map(|leased| leased.share.pending.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The events of those positions that the log still has; the others are settled by that.
+    pub(super) fn take_in_pending(&mut self, number: usize, events: Vec<Event>, now: Timestamp) {
+        let Some(leased) = self.leased.get_mut(&number) else { return };
+        let before = leased.share.pending.len();
+        let found: Vec<Position> = events.iter().map(Event::position).collect();
+        leased.share.pending.retain(|position, _| found.binary_search(position).is_ok());
+        leased.dirty |= leased.share.pending.len() < before;
+        for event in events {
+            let tries = leased.share.pending.get(&event.position()).copied().unwrap_or_default();
+            self.lanes.add(event, tries, self.keyless, now);
+        }
+    }
+
+    /// Takes in a page: matching events, in order, and where the next page begins.
+    pub(super) fn take_in(&mut self, events: Vec<Event>, next: Position, now: Timestamp) {
+        for event in events {
+            let (slot, key) = Lanes::slot(&event, self.keyless);
+            let Some(leased) = self.leased.get_mut(&share_of(slot)) else { continue };
+            if event.position() < leased.share.next {
+                continue;
+            }
+            let is_parked = |key: &&str| self.parked.get(*key).is_some_and(|(count, _)| *count > 0);
+            let parked = key.filter(is_parked).map(Arc::<str>::from);
+            match parked.filter(|_| self.record.config.parked_keys == ParkedKeys::Follow) {
+                Some(key) => {
+                    leased.dirty = true;
+                    let gone = Gone { event, tries: Tries::default(), slot, key: Some(key) };
+                    self.park(gone, Why { reason: Reason::Follows, ..Why::default() }, now);
+                }
+                None => {
+                    leased.share.pending.insert(event.position(), Tries::default());
+                    self.lanes.add(event, Tries::default(), self.keyless, now);
+                }
+            }
+        }
+        for leased in self.leased.values_mut() {
+            leased.share.next = leased.share.next.max(next);
+        }
+    }
+
+    // Members.
+
+    pub(super) fn join(&mut self, name: &str, session: Uuid, now: Timestamp) -> Result<MemberId, TooManyMembers> {
+        // Who comes back under its name was gone.
+        let before = self.members.iter().find(|(_, member)| &*member.name == name).map(|(id, _)| *id);
+        if let Some(before) = before {
+            self.remove(before, now, true);
+        }
+        if self.members.len() >= limits::MEMBERS_MAX {
+            return Err(TooManyMembers);
+        }
+        let id = self.next_member;
+        self.next_member += 1;
+        let deadline = self.session_deadline(now);
+        self.members.insert(id, Member { name: name.into(), session, joined_at: now, deadline, alone: None });
+        Ok(id)
+    }
+
+    fn session_deadline(&self, now: Timestamp) -> Timestamp {
+        Timestamp(now.0.saturating_add(self.record.config.session_timeout_us()))
+    }
+
+    /// Finds a member that is alive, and notes that it is.
+    pub(super) fn heard_of(&mut self, session: Uuid, now: Timestamp) -> Option<MemberId> {
+        let deadline = self.session_deadline(now);
+        let (id, member) = self.members.iter_mut().find(|(_, member)| member.session == session)?;
+        member.deadline = deadline;
+        Some(*id)
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = (&MemberId, &Member)> {
+        self.members.iter()
+    }
+
+    pub(super) fn in_hand(&self, member: MemberId) -> usize {
+        self.lanes.unacknowledged(member)
+    }
+
+    /// Takes back what a member has. What is lost is counted for the first event of each key: it may be what
+    /// the member died of.
+    pub(super) fn remove(&mut self, member: MemberId, now: Timestamp, lost: bool) {
+        if self.record.config.commit != CommitStrategy::Manual {
+            self.settle_noted(member, now);
+        }
+        for token in self.lanes.first_of_each_run(member) {
+            match lost {
+                true => self.lose(token, now),
+                false => drop(self.lanes.take_back(token, now, |_| {})),
+            }
+        }
+        for token in self.lanes.noted(member).into_iter().rev() {
+            let back = self.lanes.take_back(token, now, |_| {});
+            if let Some(back) = back.filter(|back| self.lanes.follows(back)) {
+                self.give_up(&back, &Why { reason: Reason::Follows, ..Why::default() }, now);
+            }
+        }
+        self.lanes.forget_member(member);
+        self.members.remove(&member);
+    }
+
+    pub(super) fn is_member(&self, member: MemberId) -> bool {
+        self.members.contains_key(&member)
+    }
+
+    /// Whether another member has all.
+    pub(super) fn stands_by(&self, member: MemberId) -> bool {
+        self.record.config.mode == Mode::Exclusive && self.members.keys().next() != Some(&member)
+    }
+
+    /// Whether the member may have something now.
+    pub(super) fn may_take(&self, member: MemberId) -> bool {
+        let Some(state) = self.members.get(&member) else { return false };
+        let alone = state.alone.is_some_and(|token| self.lanes.is_with(token, member));
+        !self.record.paused && !self.stands_by(member) && !alone
+    }
+
+    /// A delivery that did not reach its member.
+    pub(super) fn give_back(&mut self, token: Token, now: Timestamp) {
+        if self.lanes.take_back(token, now, |_| {}).is_some() {
+            self.counts.delivered -= 1;
+        }
+    }
+
+    /// Whether reading more could give it something that it does not find now.
+    pub(super) fn is_short(&self, member: MemberId) -> bool {
+        !self.lanes.has_ready(member)
+    }
+
+    /// Hands out. Deliveries of a group that delivers at most once are settled with it, and go to the member
+    /// when that is committed.
+    pub(super) fn take(&mut self, member: MemberId, room: PageLimit, now: Timestamp) -> Vec<Handed> {
+        if !self.may_take(member) || self.is_short(member) {
+            return Vec::new();
+        }
+        let until = Timestamp(now.0.saturating_add(self.record.config.ack_timeout_us()));
+        let place = self.members.keys().position(|id| *id == member).unwrap_or(0);
+        self.turn = self.turn.wrapping_add(1);
+        let slots = slots_of(place, self.members.len(), self.turn);
+        let handed = self.lanes.take(member, slots, room, until, now);
+        self.counts.delivered += handed.len() as u64;
+        self.counts.redelivered += handed.iter().filter(|one| one.tries.count() > 0).count() as u64;
+        if let ([one], Some(state)) = (&handed[..], self.members.get_mut(&member)) {
+            state.alone = (one.tries.lost > 1).then_some(one.token);
+        }
+        if self.record.config.delivery == Delivery::AtMostOnce {
+            for one in &handed {
+                self.settle(one.token, now);
+            }
+        }
+        handed
+    }
+
+    // Time.
+
+    /// Does what is due. `true` if there is something to commit.
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        let gone: Vec<MemberId> =
+            self.members.iter().filter(|(_, member)| member.deadline <= now).map(|(id, _)| *id).collect();
+        for member in gone {
+            self.remove(member, now, true);
+        }
+        while let Some(token) = self.lanes.expired(now) {
+            self.lose(token, now);
+        }
+        self.lanes.wake(now);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        let sessions = self.members.values().map(|member| member.deadline).min();
+        self.lanes.next_deadline().into_iter().chain(sessions).min()
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooManyMembers;
+
+/// The key by whose order an event is handed out.
+pub(super) fn key_of(event: &Event, keyless: bool) -> Option<String> {
+    Lanes::slot(event, keyless).1.map(str::to_owned)
+}
+
+/// The slots that a member looks through: first those that are its own by its place among the members, so
+/// that a key mostly stays with one of them, then the others', so that no member idles while there is work.
+/// Each turn begins with another one, so that no slot starves behind a busy one.
+fn slots_of(place: usize, members: usize, turn: usize) -> impl Iterator<Item = u8> {
+    let members = members.max(1);
+    let own = place * SLOTS / members..(place + 1) * SLOTS / members;
+    let (first, count) = (own.start, own.len().max(1));
+    let own_in_turn = (0..own.len()).map(move |n| first + (n + turn) % count);
+    let others = (0..SLOTS).map(move |n| (n + turn) % SLOTS).filter(move |slot| !own.contains(slot));
+    own_in_turn.chain(others).map(|slot| slot as u8)
+}
+
+const _: () = assert!(SLOTS == 256 && SHARES <= 32);

@@ -1,0 +1,320 @@
+//! The door to the groups: makes, changes and removes them, and leads to the task of each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc};
+use uuid::Uuid;
+
+use super::config::{GroupConfig, GroupRecord, Start};
+use super::context::Context;
+use super::runner::Runner;
+use super::share::SHARES;
+use super::{
+    COLLECTION_DEAD_LETTERS, COLLECTION_GROUPS, COLLECTION_PARKED_KEYS, COLLECTION_SHARES, Command, GroupError,
+    GroupStatus, Membership, SEPARATOR, ask, share_key,
+};
+use crate::clock::{Clock, Timestamp};
+use crate::event::{Offset, Position};
+use crate::limits::{group as limits, read};
+use crate::log::commit::{CommitError, Committer};
+use crate::log::read::{ReadError, Reader};
+use crate::log_id;
+use crate::name::{self, StreamName};
+use crate::record::GenerationId;
+use crate::store::{Change, Direction, DocumentChange, Guard, PageLimit, Rejection, Store, StoreError, Unit};
+use crate::tasks::Tasks;
+
+/// Times that a change of a group is tried again because another host was faster.
+const TRIES_MAX: usize = 10;
+
+/// All groups of a host. Cheap to clone.
+#[derive(Clone)]
+pub struct Groups(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) context: Context,
+    tasks: Tasks,
+    running: Mutex<HashMap<String, mpsc::Sender<Command>>>,
+}
+
+impl GroupError {
+    pub(super) fn store(error: StoreError) -> Self {
+        GroupError::Store(Arc::new(error))
+    }
+}
+
+impl From<ReadError> for GroupError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => GroupError::store(error),
+            ReadError::Stopped => GroupError::Stopped,
+            ReadError::StreamNotFound(_) | ReadError::StreamDeleted(_) => GroupError::Argument(error.to_string()),
+        }
+    }
+}
+
+impl Groups {
+    pub fn new(
+        store: Arc<dyn Store>,
+        committer: Committer,
+        reader: Reader,
+        clock: Arc<dyn Clock>,
+        tasks: Tasks,
+    ) -> Self {
+        let context = Context { store, committer, reader, clock, host: Uuid::new_v4() };
+        Self(Arc::new(Shared { context, tasks, running: Mutex::default() }))
+    }
+
+    // Records.
+
+    /// Makes a group that begins at `start`. One that is there already is left as it is if it has the same
+    /// configuration; `true` if it was made.
+    pub async fn create(&self, name: &str, config: GroupConfig, start: Start) -> Result<bool, GroupError> {
+        check_name(name)?;
+        config.check()?;
+        if self.stored(name).await?.is_none() && self.list().await?.len() >= limits::GROUPS_MAX {
+            return Err(GroupError::TooManyGroups);
+        }
+        let start = self.position_of(&config, start).await?.0;
+        let created_at_us = self.0.context.clock.now().0;
+        let record = GroupRecord { name: name.into(), config, paused: false, resets: 0, start, created_at_us };
+        match self.put(name, None, &record).await? {
+            true => {
+                tracing::info!(event_id = log_id::GROUP_CREATED, group = name, start, "a group was made");
+                Ok(true)
+            }
+            false if self.record(name).await?.config == record.config => Ok(false),
+            false => Err(GroupError::Exists(name.into())),
+        }
+    }
+
+    pub async fn record(&self, name: &str) -> Result<GroupRecord, GroupError> {
+        match self.stored(name).await? {
+            Some((_, record)) => Ok(record),
+            None => Err(GroupError::NotFound(name.into())),
+        }
+    }
+
+    /// All groups, in byte order of their names.
+    pub async fn list(&self) -> Result<Vec<GroupRecord>, GroupError> {
+        let mut records = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let store = &self.0.context.store;
+            let page =
+                store.scan(GenerationId::HOST, COLLECTION_GROUPS, "", after.as_deref(), read::LIST_DOCUMENTS_MAX).await;
+            let page = page.map_err(GroupError::store)?;
+            after = page.documents.last().map(|document| document.key.clone());
+            for document in page.documents {
+                records.push(decode(&document.key, &document.value)?);
+            }
+            if !page.more {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// Replaces a group's configuration. Where it reads from another place is said with a reset.
+    pub async fn configure(&self, name: &str, config: GroupConfig) -> Result<(), GroupError> {
+        config.check()?;
+        self.change(name, |record| record.config = config.clone()).await
+    }
+
+    /// Nothing is handed out until it is resumed; what members have they may settle.
+    pub async fn pause(&self, name: &str) -> Result<(), GroupError> {
+        self.change(name, |record| record.paused = true).await
+    }
+
+    pub async fn resume(&self, name: &str) -> Result<(), GroupError> {
+        self.change(name, |record| record.paused = false).await
+    }
+
+    /// Begins again at another place, which is answered. What members have is void; dead letters stay, but
+    /// none of their keys is parked any more.
+    pub async fn reset(&self, name: &str, to: Start) -> Result<Position, GroupError> {
+        let record = self.record(name).await?;
+        let start = self.position_of(&record.config, to).await?;
+        self.change(name, |record| {
+            record.resets += 1;
+            record.start = start.0;
+        })
+        .await?;
+        Ok(start)
+    }
+
+    /// Removes a group with all that it has: its dead letters too.
+    pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
+        let mut running = self.0.running.lock().await;
+        let Some((stored, _)) = self.stored(name).await? else { return Err(GroupError::NotFound(name.into())) };
+        if let Some(commands) = running.remove(name) {
+            // One that has ended already does not need to be told.
+            let _ = ask(&commands, |reply| Command::Stop { reply }).await;
+        }
+        let mut documents = vec![removal(COLLECTION_GROUPS, name.into())];
+        documents.extend((0..SHARES).map(|share| removal(COLLECTION_SHARES, share_key(name, share))));
+        let guards = vec![Guard { collection: COLLECTION_GROUPS.into(), key: name.into(), value: Some(stored) }];
+        self.commit(guards, documents).await?;
+        for collection in [COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS] {
+            self.remove_all(collection, &format!("{name}{SEPARATOR}")).await?;
+        }
+        tracing::info!(event_id = log_id::GROUP_DELETED, group = name, "a group was removed");
+        Ok(())
+    }
+
+    async fn remove_all(&self, collection: &str, prefix: &str) -> Result<(), GroupError> {
+        loop {
+            let store = &self.0.context.store;
+            let page = store.scan(GenerationId::HOST, collection, prefix, None, limits::LETTERS_PAGE).await;
+            let page = page.map_err(GroupError::store)?;
+            let documents: Vec<_> =
+                page.documents.into_iter().map(|document| removal(collection, document.key)).collect();
+            if !documents.is_empty() {
+                self.commit(Vec::new(), documents).await?;
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The position that a place is now.
+    async fn position_of(&self, config: &GroupConfig, start: Start) -> Result<Position, GroupError> {
+        let reader = &self.0.context.reader;
+        let tail = reader.tail().next();
+        Ok(match start {
+            Start::First => Position(0),
+            Start::Last => tail,
+            Start::Position(position) if position > tail.0 => {
+                let text = format!("position {position} is beyond the end of the log, {tail}");
+                return Err(GroupError::Argument(text));
+            }
+            Start::Position(position) => Position(position),
+            Start::Time(us) => reader.position_at(Timestamp(us)).await?,
+            Start::Offset(offset) => {
+                let Some(stream) = config.only_stream() else {
+                    let text = "an offset is a place in one stream, and the group reads more than one: give a position";
+                    return Err(GroupError::Argument(text.into()));
+                };
+                let stream = StreamName::new(stream).map_err(|error| GroupError::Argument(error.to_string()))?;
+                let one = PageLimit { events: 1, bytes: 1 };
+                let found = self.0.context.store.read_stream(&stream, Offset(offset), Direction::Forward, one).await;
+                found.map_err(GroupError::store)?.first().map_or(tail, |event| event.position().min(tail))
+            }
+        })
+    }
+
+    async fn stored(&self, name: &str) -> Result<Option<(Bytes, GroupRecord)>, GroupError> {
+        let stored = self.0.context.store.document(GenerationId::HOST, COLLECTION_GROUPS, name).await;
+        match stored.map_err(GroupError::store)? {
+            None => Ok(None),
+            Some(stored) => decode(name, &stored).map(|record| Some((stored, record))),
+        }
+    }
+
+    /// `false` if what is stored is not what is expected.
+    async fn put(&self, name: &str, expected: Option<Bytes>, record: &GroupRecord) -> Result<bool, GroupError> {
+        let guards = vec![Guard { collection: COLLECTION_GROUPS.into(), key: name.into(), value: expected }];
+        let value = serde_json::to_vec(record).expect("it has only texts and numbers");
+        let document =
+            DocumentChange { collection: COLLECTION_GROUPS.into(), key: name.into(), value: Some(value.into()) };
+        match self.commit(guards, vec![document]).await {
+            Ok(()) => Ok(true),
+            Err(GroupError::Commit(CommitError::Rejected(Rejection::Overtaken { .. }))) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn commit(&self, guards: Vec<Guard>, documents: Vec<DocumentChange>) -> Result<(), GroupError> {
+        let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
+        self.0.context.committer.commit(Unit { guards, changes, ..Unit::default() }).await?;
+        Ok(())
+    }
+
+    /// Changes what is stored, then tells the group's task.
+    async fn change(&self, name: &str, change: impl Fn(&mut GroupRecord)) -> Result<(), GroupError> {
+        for _ in 0..TRIES_MAX {
+            let Some((stored, before)) = self.stored(name).await? else {
+                return Err(GroupError::NotFound(name.into()));
+            };
+            let mut record = before.clone();
+            change(&mut record);
+            if record == before {
+                return Ok(());
+            }
+            if self.put(name, Some(stored), &record).await? {
+                tracing::info!(event_id = log_id::GROUP_CHANGED, group = name, "a group was changed");
+                let running = self.0.running.lock().await.get(name).cloned();
+                if let Some(commands) = running {
+                    ask(&commands, |reply| Command::Reload { record: Box::new(record), reply }).await?;
+                }
+                return Ok(());
+            }
+        }
+        Err(GroupError::Commit(CommitError::Overloaded))
+    }
+
+    // Members.
+
+    /// Makes a member of that name; one that has it already is taken for gone.
+    pub async fn join(&self, group: &str, member: &str) -> Result<Membership, GroupError> {
+        check_name(member)?;
+        let commands = self.commands(group).await?;
+        let session = ask(&commands, |reply| Command::Join { name: member.into(), reply }).await?;
+        Ok(Membership { session, commands })
+    }
+
+    /// The member of a session, for callers that hold no connection.
+    pub async fn member(&self, group: &str, session: Uuid) -> Result<Membership, GroupError> {
+        Ok(Membership { session, commands: self.commands(group).await? })
+    }
+
+    pub async fn status(&self, group: &str) -> Result<GroupStatus, GroupError> {
+        let commands = self.commands(group).await?;
+        ask(&commands, |reply| Command::Status { reply }).await
+    }
+
+    /// Settles one event, be it in someone's hands, resting, or waiting. `false` if it is not among those that
+    /// the group has read and not settled.
+    pub async fn skip(&self, group: &str, position: Position) -> Result<bool, GroupError> {
+        let commands = self.commands(group).await?;
+        ask(&commands, |reply| Command::Skip { position, reply }).await
+    }
+
+    /// The way to a group's task, which is started if it does not run.
+    pub(super) async fn commands(&self, group: &str) -> Result<mpsc::Sender<Command>, GroupError> {
+        let mut running = self.0.running.lock().await;
+        if let Some(commands) = running.get(group).filter(|commands| !commands.is_closed()) {
+            return Ok(commands.clone());
+        }
+        let record = self.record(group).await?;
+        let (sender, receiver) = mpsc::channel(limits::COMMANDS_MAX);
+        let runner = Runner::new(self.0.context.clone(), record, receiver);
+        self.0.tasks.spawn("group", runner.run(self.0.tasks.stop_token()));
+        running.insert(group.into(), sender.clone());
+        Ok(sender)
+    }
+
+    /// Ends every group's task, with what was acknowledged committed.
+    pub(crate) async fn stop(&self) {
+        let running = std::mem::take(&mut *self.0.running.lock().await);
+        for commands in running.into_values() {
+            let _ = ask(&commands, |reply| Command::Stop { reply }).await;
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), GroupError> {
+    name::check(name).map_err(|error| GroupError::Argument(format!("the name `{name}` is refused: {error}")))
+}
+
+fn decode(name: &str, stored: &[u8]) -> Result<GroupRecord, GroupError> {
+    serde_json::from_slice(stored).map_err(|error| {
+        GroupError::store(StoreError::Damaged { what: format!("the record of group `{name}`: {error}") })
+    })
+}
+
+fn removal(collection: &str, key: String) -> DocumentChange {
+    DocumentChange { collection: collection.into(), key, value: None }
+}

@@ -1,0 +1,506 @@
+//! The task of one group: takes commands, reads the log, commits, and waits for whatever comes first.
+//!
+//! One commit is under way at a time; what is settled meanwhile gathers for the next, so that a busy group
+//! shares its commits. An answer that says `durable` is given when its commit is over. When a commit fails,
+//! the group begins anew from what the store has: every delivery is void, and nothing is promised twice.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::config::{CommitStrategy, Delivery, GroupRecord};
+use super::context::Context;
+use super::dead_letter::DeadLetter;
+use super::lanes::{Handed, MemberId};
+use super::letters;
+use super::machine::{Committing, Machine};
+use super::share::{SHARES, Share};
+use super::{COLLECTION_SHARES, Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled, share_key};
+use crate::clock::Timestamp;
+use crate::event::{Event, Position};
+use crate::limits::{group as limits, read};
+use crate::log::commit::CommitError;
+use crate::log::filter::Filter;
+use crate::log::read::ReadError;
+use crate::log_id;
+use crate::record::GenerationId;
+use crate::store::{Committed, Direction, PageLimit, StoreError};
+
+type CommitFuture = Pin<Box<dyn Future<Output = Result<Committed, CommitError>> + Send>>;
+
+/// Answers that wait for a commit.
+enum Owed {
+    Settled(Reply<Vec<Settled>>, Vec<Settled>),
+    Handed(Reply<Vec<Handing>>, Vec<Handing>),
+    Count(Reply<usize>, usize),
+    Flag(Reply<bool>, bool),
+    Done(Reply<()>),
+}
+
+impl Owed {
+    fn pay(self, outcome: Result<(), &GroupError>) {
+        // Whoever went away does not need its answer.
+        match (self, outcome) {
+            (Owed::Settled(reply, answers), Ok(())) => drop(reply.send(Ok(answers))),
+            (Owed::Handed(reply, handed), Ok(())) => drop(reply.send(Ok(handed))),
+            (Owed::Count(reply, count), Ok(())) => drop(reply.send(Ok(count))),
+            (Owed::Flag(reply, flag), Ok(())) => drop(reply.send(Ok(flag))),
+            (Owed::Done(reply), Ok(())) => drop(reply.send(Ok(()))),
+            (Owed::Settled(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
+            (Owed::Handed(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
+            (Owed::Count(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
+            (Owed::Flag(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
+            (Owed::Done(reply), Err(error)) => drop(reply.send(Err(error.clone()))),
+        }
+    }
+}
+
+/// A pull that has found nothing yet.
+struct Waiting {
+    member: MemberId,
+    room: PageLimit,
+    until: Timestamp,
+    reply: Reply<Vec<Handing>>,
+}
+
+struct UnderWay {
+    outcome: CommitFuture,
+    committing: Committing,
+    owed: Vec<Owed>,
+}
+
+pub(super) struct Runner {
+    context: Context,
+    machine: Machine,
+    filter: Filter,
+    commands: mpsc::Receiver<Command>,
+    waiting: Vec<Waiting>,
+    owed: Vec<Owed>,
+    under_way: Option<UnderWay>,
+    /// When acknowledgements are committed that were only noted.
+    commit_due: Option<Timestamp>,
+    /// The cursor that the store knows of.
+    told: Position,
+}
+
+impl Runner {
+    pub(super) fn new(context: Context, record: GroupRecord, commands: mpsc::Receiver<Command>) -> Self {
+        let filter = record.config.filter().unwrap_or_default();
+        let machine = Machine::new(record, false, context.host, first_token());
+        Self {
+            context,
+            machine,
+            filter,
+            commands,
+            waiting: Vec::new(),
+            owed: Vec::new(),
+            under_way: None,
+            commit_due: None,
+            told: Position(0),
+        }
+    }
+
+    /// Runs until the host stops or the group is removed.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
+        if !self.load_until_it_works(&stop).await {
+            return Ok(());
+        }
+        let mut tail = self.context.reader.tail().watch();
+        let mut commands = Vec::with_capacity(limits::COMMANDS_AT_ONCE);
+        loop {
+            let deadline = self.next_deadline();
+            let clock = Arc::clone(&self.context.clock);
+            let mut over = None;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.finish().await;
+                    return Ok(());
+                }
+                outcome = outcome_of(&mut self.under_way) => over = Some(outcome),
+                count = self.commands.recv_many(&mut commands, limits::COMMANDS_AT_ONCE) => {
+                    if count == 0 {
+                        self.finish().await;
+                        return Ok(());
+                    }
+                }
+                changed = tail.changed(), if !self.waiting.is_empty() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = clock.wait_until(deadline) => {}
+            }
+            let now = self.context.clock.now();
+            if let Some(outcome) = over {
+                self.commit_is_over(outcome, now, &stop).await;
+            }
+            self.machine.tick(now);
+            for command in commands.drain(..) {
+                if let Command::Stop { reply } = command {
+                    self.finish().await;
+                    let _ = reply.send(Ok(()));
+                    return Ok(());
+                }
+                self.obey(command, now);
+            }
+            if self.commit_due.is_some_and(|due| due <= now) {
+                self.machine.settle_all_noted(now);
+                self.commit_due = None;
+            }
+            self.serve(now).await;
+            self.begin_commit();
+        }
+    }
+
+    fn next_deadline(&self) -> Timestamp {
+        let pulls = self.waiting.iter().map(|waiting| waiting.until).min();
+        let all = [self.machine.next_deadline(), pulls, self.commit_due];
+        all.into_iter().flatten().min().unwrap_or(Timestamp(i64::MAX))
+    }
+
+    // What the store has.
+
+    /// `false` when the host stops.
+    async fn load_until_it_works(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            let error = match self.load().await {
+                Ok(()) => return true,
+                Err(error) => error,
+            };
+            let (event_id, group) = (log_id::GROUP_NOT_LOADED, &self.machine.record.name);
+            tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "a group cannot be loaded yet");
+            tokio::select! {
+                () = tokio::time::sleep(limits::LOAD_RETRY) => {}
+                () = stop.cancelled() => return false,
+            }
+        }
+    }
+
+    async fn load(&mut self) -> Result<(), ReadError> {
+        let now = self.context.clock.now();
+        let group = self.machine.record.name.clone();
+        let parked = self.context.parked_keys(&group).await?;
+        self.machine.put_parked_keys(parked);
+        let keys: Vec<String> = (0..SHARES).map(|share| share_key(&group, share)).collect();
+        let stored = self.context.store.documents(GenerationId::HOST, COLLECTION_SHARES, &keys).await?;
+        for (number, stored) in stored.into_iter().enumerate() {
+            let share = stored.as_deref().map(Share::decode).transpose();
+            let share = share.map_err(|error| StoreError::Damaged { what: format!("group `{group}`: {error}") })?;
+            self.machine.lease(number, stored, share);
+            let pending = self.machine.pending(number);
+            let events = self.context.events_at(&pending).await?;
+            self.machine.take_in_pending(number, events, now);
+        }
+        self.told = self.machine.next_read().unwrap_or_default();
+        let mut from = Position(0);
+        while self.machine.has_events_of_parked_keys() {
+            let page = letters::page(&*self.context.store, &group, from, limits::LETTERS_PAGE).await?;
+            page.letters.iter().for_each(|letter| self.machine.follow_letter(letter, now));
+            let Some(last) = page.letters.last().filter(|_| page.more) else { break };
+            from = Position(last.position().0 + 1);
+        }
+        Ok(())
+    }
+
+    // Commands.
+
+    fn obey(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::Join { name, reply } => {
+                let session = Uuid::new_v4();
+                let joined = self.machine.join(&name, session, now);
+                let group = &self.machine.record.name;
+                let joined = joined.map(|_| session).map_err(|_| GroupError::TooManyMembers(group.clone()));
+                if joined.is_ok() {
+                    tracing::info!(event_id = log_id::MEMBER_JOINED, group, member = name, "a member joined");
+                }
+                let _ = reply.send(joined);
+            }
+            Command::Leave { session, reply } => {
+                if let Some(member) = self.machine.heard_of(session, now) {
+                    self.end_pulls(member);
+                    self.machine.remove(member, now, false);
+                }
+                let _ = reply.send(Ok(()));
+            }
+            Command::Heartbeat { session, reply } => {
+                let heard = self.machine.heard_of(session, now);
+                let _ = reply.send(heard.map(|_| ()).ok_or(GroupError::SessionEnded));
+            }
+            Command::Pull { session, room, until, reply } => match self.machine.heard_of(session, now) {
+                None => drop(reply.send(Err(GroupError::SessionEnded))),
+                Some(member) => {
+                    self.end_pulls(member);
+                    let room = PageLimit {
+                        events: room.events.clamp(1, limits::PULL_EVENTS_MAX),
+                        bytes: room.bytes.clamp(1, limits::PULL_BYTES_MAX),
+                    };
+                    self.waiting.push(Waiting { member, room, until, reply });
+                }
+            },
+            Command::Ack { session, tokens, reply } => match self.machine.heard_of(session, now) {
+                None => drop(reply.send(Err(GroupError::SessionEnded))),
+                Some(member) => {
+                    let answers = self.machine.ack(member, &tokens, now);
+                    self.note_commit_due(now);
+                    self.answer(reply, answers);
+                }
+            },
+            Command::Nack { session, tokens, nack, reply } => match self.machine.heard_of(session, now) {
+                None => drop(reply.send(Err(GroupError::SessionEnded))),
+                Some(member) => {
+                    let answers = self.machine.nack(member, &tokens, &nack, now);
+                    self.answer(reply, answers);
+                }
+            },
+            Command::Extend { session, tokens, ms, reply } => match self.machine.heard_of(session, now) {
+                None => drop(reply.send(Err(GroupError::SessionEnded))),
+                Some(member) => drop(reply.send(Ok(self.machine.extend(member, &tokens, ms, now)))),
+            },
+            Command::Commit { session, reply } => match self.machine.heard_of(session, now) {
+                None => drop(reply.send(Err(GroupError::SessionEnded))),
+                Some(member) => {
+                    let count = self.machine.settle_noted(member, now);
+                    self.owed.push(Owed::Count(reply, count));
+                }
+            },
+            Command::Status { reply } => drop(reply.send(Ok(self.status()))),
+            Command::Reload { record, reply } => {
+                self.reload(*record);
+                self.owed.push(Owed::Done(reply));
+            }
+            Command::Letters { letters, replay, reply } => {
+                let count = self.letters(letters, replay, now);
+                self.owed.push(Owed::Count(reply, count));
+            }
+            Command::Skip { position, reply } => {
+                let skipped = self.machine.skip(position, now);
+                self.owed.push(Owed::Flag(reply, skipped));
+            }
+            Command::Stop { .. } => {}
+        }
+    }
+
+    fn letters(&mut self, letters: Vec<DeadLetter>, replay: bool, now: Timestamp) -> usize {
+        if replay {
+            return self.machine.replay(letters, now);
+        }
+        self.machine.purge(&letters);
+        letters.len()
+    }
+
+    fn note_commit_due(&mut self, now: Timestamp) {
+        let config = &self.machine.record.config;
+        if config.commit == CommitStrategy::Periodic && self.commit_due.is_none() {
+            self.commit_due = Some(Timestamp(now.0.saturating_add(config.commit_every_us())));
+        }
+    }
+
+    /// Durable answers wait for their commit; others need not.
+    fn answer(&mut self, reply: Reply<Vec<Settled>>, answers: Vec<Settled>) {
+        if answers.contains(&Settled::Durable) {
+            self.owed.push(Owed::Settled(reply, answers));
+        } else {
+            let _ = reply.send(Ok(answers));
+        }
+    }
+
+    fn end_pulls(&mut self, member: MemberId) {
+        let mut at = 0;
+        while at < self.waiting.len() {
+            if self.waiting[at].member == member {
+                let _ = self.waiting.swap_remove(at).reply.send(Ok(Vec::new()));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Begins anew at another place if the group was reset.
+    fn reload(&mut self, record: GroupRecord) {
+        let reset = record.resets > self.machine.record.resets;
+        self.filter = record.config.filter().unwrap_or_default();
+        self.machine.record = record;
+        if reset {
+            self.machine.reset();
+        }
+    }
+
+    fn status(&self) -> GroupStatus {
+        let machine = &self.machine;
+        let tail = self.context.reader.tail().next();
+        let members = machine.members().map(|(id, member)| MemberStatus {
+            name: Arc::clone(&member.name),
+            joined_at: member.joined_at,
+            deadline: member.deadline,
+            in_flight: machine.in_hand(*id),
+            stands_by: machine.stands_by(*id),
+        });
+        GroupStatus {
+            record: machine.record.clone(),
+            members: members.collect(),
+            shares: machine.shares().count(),
+            position: machine.floor().unwrap_or(tail).min(tail),
+            tail,
+            unsettled: machine.unsettled().events,
+            in_flight: machine.in_flight(),
+            parked_keys: machine.parked_keys(),
+            oldest_recorded_at: machine.oldest().map(Event::recorded_at),
+            counts: machine.counts,
+        }
+    }
+
+    // Handing out.
+
+    /// Gives waiting members what there is, and reads on for them.
+    async fn serve(&mut self, now: Timestamp) {
+        let mut at = 0;
+        while at < self.waiting.len() {
+            let (member, room) = (self.waiting[at].member, self.waiting[at].room);
+            let handed = self.take(member, room, now).await;
+            let ended = self.waiting[at].until <= now || !self.machine.is_member(member);
+            if handed.is_empty() && !ended {
+                at += 1;
+                continue;
+            }
+            let reply = self.waiting.swap_remove(at).reply;
+            let handed: Vec<Handing> = handed.into_iter().map(Handing::from).collect();
+            if self.machine.record.config.delivery == Delivery::AtMostOnce && !handed.is_empty() {
+                // They count as settled; the member gets them once that is certain.
+                self.owed.push(Owed::Handed(reply, handed));
+            } else if let Err(Ok(handed)) = reply.send(Ok(handed)) {
+                // The member went away before it got them.
+                handed.iter().rev().for_each(|one| self.machine.give_back(one.token, now));
+            }
+        }
+    }
+
+    /// What there is, and what reading on brings, until there is no more room for it.
+    async fn take(&mut self, member: MemberId, room: PageLimit, now: Timestamp) -> Vec<Handed> {
+        if !self.machine.may_take(member) {
+            return Vec::new();
+        }
+        let mut handed = self.machine.take(member, room, now);
+        for _ in 0..limits::READS_AT_ONCE {
+            let bytes: usize = handed.iter().map(|one| one.event.raw().len()).sum();
+            let left = PageLimit { events: room.events - handed.len(), bytes: room.bytes.saturating_sub(bytes) };
+            if left.events == 0 || left.bytes == 0 || !self.read_on(now).await {
+                break;
+            }
+            handed.extend(self.machine.take(member, left, now));
+        }
+        handed
+    }
+
+    /// Reads a page. `false` when there is nothing more, no room, or the store does not answer.
+    async fn read_on(&mut self, now: Timestamp) -> bool {
+        let Some(from) = self.machine.next_read().filter(|_| self.machine.has_room()) else { return false };
+        if from >= self.context.reader.tail().next() {
+            return false;
+        }
+        let limit = PageLimit { events: limits::READ_EVENTS, bytes: read::PAGE_BYTES_MAX };
+        match self.context.reader.log_page(from, Direction::Forward, &self.filter, limit).await {
+            Ok(page) => {
+                let next = page.next.unwrap_or(from);
+                self.machine.take_in(page.events, next, now);
+                if next.0.saturating_sub(self.told.0) > limits::CURSOR_LAG_MAX {
+                    self.machine.touch();
+                    self.told = next;
+                }
+                next > from
+            }
+            Err(error) => {
+                let (event_id, group) = (log_id::GROUP_NOT_READ, &self.machine.record.name);
+                tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "the log cannot be read");
+                false
+            }
+        }
+    }
+
+    // Commits.
+
+    fn begin_commit(&mut self) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let Some((unit, committing)) = self.machine.commit() else {
+            self.owed.drain(..).for_each(|owed| owed.pay(Ok(())));
+            return;
+        };
+        let committer = self.context.committer.clone();
+        let outcome: CommitFuture = Box::pin(async move { committer.commit(unit).await });
+        self.under_way = Some(UnderWay { outcome, committing, owed: std::mem::take(&mut self.owed) });
+    }
+
+    async fn commit_is_over(
+        &mut self,
+        outcome: Result<Committed, CommitError>,
+        now: Timestamp,
+        stop: &CancellationToken,
+    ) {
+        let Some(UnderWay { committing, owed, .. }) = self.under_way.take() else { return };
+        match outcome {
+            Ok(_) => {
+                self.machine.committed(committing, now);
+                owed.into_iter().for_each(|owed| owed.pay(Ok(())));
+            }
+            Err(error) => {
+                let (event_id, group) = (log_id::GROUP_NOT_COMMITTED, &self.machine.record.name);
+                tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "a group begins anew");
+                let error = GroupError::Commit(error);
+                owed.into_iter().chain(self.owed.drain(..)).for_each(|owed| owed.pay(Err(&error)));
+                self.machine.begin_anew();
+                self.load_until_it_works(stop).await;
+            }
+        }
+    }
+
+    /// Commits what was acknowledged, and how far was read.
+    async fn finish(&mut self) {
+        if self.machine.record.config.commit != CommitStrategy::Manual {
+            self.machine.settle_all_noted(self.context.clock.now());
+        }
+        self.machine.touch();
+        loop {
+            self.begin_commit();
+            let Some(UnderWay { outcome, committing, owed }) = self.under_way.take() else { return };
+            match outcome.await {
+                Ok(_) => {
+                    self.machine.committed(committing, self.context.clock.now());
+                    owed.into_iter().for_each(|owed| owed.pay(Ok(())));
+                }
+                Err(error) => {
+                    let error = GroupError::Commit(error);
+                    owed.into_iter().for_each(|owed| owed.pay(Err(&error)));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Of the commit that is under way; never if none is.
+async fn outcome_of(under_way: &mut Option<UnderWay>) -> Result<Committed, CommitError> {
+    match under_way {
+        Some(under_way) => (&mut under_way.outcome).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Random, so that an acknowledgement of an earlier life of the group is not taken for one of this; and small
+/// enough to count on within 53 bits, which is what JSON numbers hold.
+fn first_token() -> u64 {
+    (Uuid::new_v4().as_u128() as u64) >> 13
+}
+
+impl From<Handed> for Handing {
+    fn from(handed: Handed) -> Self {
+        let Handed { token, event, tries } = handed;
+        Self { token, event, tries }
+    }
+}
