@@ -17,6 +17,7 @@ mod faults;
 mod filters;
 mod flights;
 mod follow;
+mod groups;
 mod lifecycle;
 mod plugins;
 mod process;

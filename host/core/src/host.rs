@@ -104,6 +104,14 @@ impl Host {
             revision: head.revision,
         };
         tasks.spawn("follow", others.run(tasks.stop_token()));
+        let groups = Groups::new(
+            Arc::clone(&store),
+            committer.clone(),
+            reader.clone(),
+            Arc::clone(&clock),
+            stream_configs.clone(),
+            tasks.clone(),
+        );
         let publisher =
             Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock), stream_configs.clone());
         let streams = Streams {
@@ -116,8 +124,6 @@ impl Host {
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
         let projections = Projections(plugins.clone());
-        let groups =
-            Groups::new(Arc::clone(&store), committer.clone(), reader.clone(), Arc::clone(&clock), tasks.clone());
         Ok(Arc::new(Self {
             publisher,
             reader,

@@ -151,6 +151,13 @@ pub mod group {
     pub const RETRY_MS_MAX: u64 = 24 * 3_600_000;
     /// Dead letters that are listed, replayed or removed at once.
     pub const LETTERS_PAGE: usize = 100;
+    /// Several hosts divide a group among them so often.
+    pub const ROUND_US: i64 = 1_000_000;
+    /// A host that was not heard of for the session timeout of a group is taken for dead, within these.
+    pub const DEAD_AFTER_MIN: Duration = Duration::from_secs(3);
+    pub const DEAD_AFTER_MAX: Duration = Duration::from_secs(30);
+    /// What a host said of itself is removed that long after it was heard of last.
+    pub const FORGET_HOST_AFTER: Duration = Duration::from_secs(3_600);
     /// Before a group that could not be loaded is tried again.
     pub const LOAD_RETRY: Duration = Duration::from_secs(1);
 }

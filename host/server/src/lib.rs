@@ -14,6 +14,7 @@ mod publish;
 mod rights;
 mod stream_configs;
 
+mod groups;
 mod grpc;
 mod http;
 

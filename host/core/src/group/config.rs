@@ -169,6 +169,10 @@ impl GroupConfig {
         if broken.is_empty() { Ok(()) } else { Err(InvalidGroup(broken)) }
     }
 
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("it has only texts and numbers")
+    }
+
     pub fn ack_timeout_us(&self) -> i64 {
         micros(self.ack_timeout_ms.unwrap_or(limits::TIMEOUT_MS))
     }

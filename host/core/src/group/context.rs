@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::hosts::Hosts;
 use super::{COLLECTION_PARKED_KEYS, parked_key};
 use crate::clock::Clock;
 use crate::event::{Event, Position};
@@ -11,8 +12,11 @@ use crate::limits::read;
 use crate::log::commit::Committer;
 use crate::log::filter::Filter;
 use crate::log::read::{ReadError, Reader};
+use crate::name::StreamName;
 use crate::record::GenerationId;
 use crate::store::{Direction, PageLimit, Store, StoreError};
+use crate::stream::Caller;
+use crate::stream::configs::StreamConfigs;
 
 #[derive(Clone)]
 pub(super) struct Context {
@@ -20,7 +24,9 @@ pub(super) struct Context {
     pub(super) committer: Committer,
     pub(super) reader: Reader,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) configs: StreamConfigs,
     pub(super) host: Uuid,
+    pub(super) hosts: Arc<Hosts>,
 }
 
 impl Context {
@@ -58,5 +64,13 @@ impl Context {
             }
         }
         Ok(events)
+    }
+
+    /// Without the events of streams that clients may not read: members are clients.
+    pub(super) fn keep_readable(&self, events: &mut Vec<Event>) {
+        if !self.configs.all_open_to_readers() {
+            let stream = |event: &Event| StreamName::from_stored(event.stream());
+            events.retain(|event| self.configs.may_read(&stream(event), Caller::Api));
+        }
     }
 }

@@ -44,6 +44,17 @@ pub enum Reason {
     Expired,
 }
 
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Parked => "parked",
+            Reason::MaxDeliveries => "max_deliveries",
+            Reason::Follows => "follows",
+            Reason::Expired => "expired",
+        }
+    }
+}
+
 impl DeadLetter {
     pub(super) fn encode(&self) -> Bytes {
         let why = serde_json::to_vec(&self.why).expect("it has only texts and numbers");

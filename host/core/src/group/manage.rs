@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::config::{GroupConfig, GroupRecord, Start};
 use super::context::Context;
+use super::hosts::Hosts;
 use super::runner::Runner;
 use super::share::SHARES;
 use super::{
@@ -24,6 +25,7 @@ use crate::log_id;
 use crate::name::{self, StreamName};
 use crate::record::GenerationId;
 use crate::store::{Change, Direction, DocumentChange, Guard, PageLimit, Rejection, Store, StoreError, Unit};
+use crate::stream::configs::StreamConfigs;
 use crate::tasks::Tasks;
 
 /// Times that a change of a group is tried again because another host was faster.
@@ -61,9 +63,16 @@ impl Groups {
         committer: Committer,
         reader: Reader,
         clock: Arc<dyn Clock>,
+        configs: StreamConfigs,
         tasks: Tasks,
     ) -> Self {
-        let context = Context { store, committer, reader, clock, host: Uuid::new_v4() };
+        let host = Uuid::new_v4();
+        let hosts = Arc::new(Hosts::new(host));
+        if store.is_shared() {
+            let (store, committer, clock) = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+            tasks.spawn("hosts", Arc::clone(&hosts).run(store, committer, clock, tasks.stop_token()));
+        }
+        let context = Context { store, committer, reader, clock, configs, host, hosts };
         Self(Arc::new(Shared { context, tasks, running: Mutex::default() }))
     }
 

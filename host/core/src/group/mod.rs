@@ -8,7 +8,9 @@
 pub mod config;
 mod context;
 pub mod dead_letter;
+mod hosts;
 mod lanes;
+mod lease;
 mod letters;
 mod machine;
 mod manage;
@@ -37,6 +39,10 @@ pub use share::Tries;
 
 const COLLECTION_GROUPS: &str = "group";
 const COLLECTION_SHARES: &str = "group-share";
+/// Which hosts have members of which group.
+const COLLECTION_INTERESTS: &str = "group-host";
+/// Signs of life of hosts.
+const COLLECTION_BEATS: &str = "host-beat";
 const COLLECTION_DEAD_LETTERS: &str = "dead-letter";
 const COLLECTION_PARKED_KEYS: &str = "parked-key";
 
@@ -172,8 +178,10 @@ enum Command {
         name: String,
         reply: Reply<Uuid>,
     },
+    /// `lost`: it did not say goodbye.
     Leave {
         session: Uuid,
+        lost: bool,
         reply: Reply<()>,
     },
     Heartbeat {
@@ -275,12 +283,52 @@ impl Membership {
 
     /// Gives back what it has, which does not count as an attempt.
     pub async fn leave(&self) -> Result<(), GroupError> {
-        ask(&self.commands, |reply| Command::Leave { session: self.session, reply }).await
+        ask(&self.commands, |reply| Command::Leave { session: self.session, lost: false, reply }).await
+    }
+
+    /// The member was cut off: what it has comes back at once, counted like a session that has timed out.
+    pub async fn lost(&self) -> Result<(), GroupError> {
+        ask(&self.commands, |reply| Command::Leave { session: self.session, lost: true, reply }).await
+    }
+
+    // The same words on deliveries in two steps: they take effect in the order in which they are queued.
+
+    pub async fn submit_ack(&self, tokens: Vec<Token>) -> Result<Answer<Vec<Settled>>, GroupError> {
+        tell(&self.commands, |reply| Command::Ack { session: self.session, tokens, reply }).await
+    }
+
+    pub async fn submit_nack(&self, tokens: Vec<Token>, nack: Nack) -> Result<Answer<Vec<Settled>>, GroupError> {
+        tell(&self.commands, |reply| Command::Nack { session: self.session, tokens, nack, reply }).await
+    }
+
+    pub async fn submit_extend(&self, tokens: Vec<Token>, ms: u64) -> Result<Answer<Vec<Settled>>, GroupError> {
+        tell(&self.commands, |reply| Command::Extend { session: self.session, tokens, ms, reply }).await
+    }
+
+    pub async fn submit_commit(&self) -> Result<Answer<usize>, GroupError> {
+        tell(&self.commands, |reply| Command::Commit { session: self.session, reply }).await
     }
 }
 
-async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, GroupError> {
+/// An answer that will come; dropping it takes nothing back.
+#[derive(Debug)]
+pub struct Answer<T>(oneshot::Receiver<Result<T, GroupError>>);
+
+impl<T> Answer<T> {
+    pub async fn outcome(self) -> Result<T, GroupError> {
+        self.0.await.unwrap_or(Err(GroupError::Stopped))
+    }
+}
+
+async fn tell<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(Reply<T>) -> Command,
+) -> Result<Answer<T>, GroupError> {
     let (reply, answer) = oneshot::channel();
     commands.send(command(reply)).await.map_err(|_| GroupError::Stopped)?;
-    answer.await.unwrap_or(Err(GroupError::Stopped))
+    Ok(Answer(answer))
+}
+
+async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, GroupError> {
+    tell(commands, command).await?.outcome().await
 }

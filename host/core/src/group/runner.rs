@@ -4,11 +4,10 @@
 //! shares its commits. An answer that says `durable` is given when its commit is over. When a commit fails,
 //! the group begins anew from what the store has: every delivery is void, and nothing is promised twice.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -16,21 +15,15 @@ use super::config::{CommitStrategy, Delivery, GroupRecord};
 use super::context::Context;
 use super::dead_letter::DeadLetter;
 use super::lanes::{Handed, MemberId};
-use super::letters;
 use super::machine::{Committing, Machine};
-use super::share::{SHARES, Share};
-use super::{COLLECTION_SHARES, Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled, share_key};
+use super::{Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::limits::{group as limits, read};
 use crate::log::commit::CommitError;
 use crate::log::filter::Filter;
-use crate::log::read::ReadError;
 use crate::log_id;
-use crate::record::GenerationId;
-use crate::store::{Committed, Direction, PageLimit, StoreError};
-
-type CommitFuture = Pin<Box<dyn Future<Output = Result<Committed, CommitError>> + Send>>;
+use crate::store::{Committed, Direction, PageLimit};
 
 /// Answers that wait for a commit.
 enum Owed {
@@ -68,14 +61,14 @@ struct Waiting {
 }
 
 struct UnderWay {
-    outcome: CommitFuture,
+    outcome: JoinHandle<Result<Committed, CommitError>>,
     committing: Committing,
     owed: Vec<Owed>,
 }
 
 pub(super) struct Runner {
-    context: Context,
-    machine: Machine,
+    pub(super) context: Context,
+    pub(super) machine: Machine,
     filter: Filter,
     commands: mpsc::Receiver<Command>,
     waiting: Vec<Waiting>,
@@ -84,7 +77,11 @@ pub(super) struct Runner {
     /// When acknowledgements are committed that were only noted.
     commit_due: Option<Timestamp>,
     /// The cursor that the store knows of.
-    told: Position,
+    pub(super) told: Position,
+    /// When this host looks what the others do next.
+    pub(super) round_due: Option<Timestamp>,
+    /// Whether the others know that it has members.
+    pub(super) interested: bool,
 }
 
 impl Runner {
@@ -101,6 +98,8 @@ impl Runner {
             under_way: None,
             commit_due: None,
             told: Position(0),
+            round_due: None,
+            interested: false,
         }
     }
 
@@ -152,6 +151,9 @@ impl Runner {
                 self.machine.settle_all_noted(now);
                 self.commit_due = None;
             }
+            if self.round_due.is_some_and(|due| due <= now) && self.under_way.is_none() && !self.round(now).await {
+                return Ok(());
+            }
             self.serve(now).await;
             self.begin_commit();
         }
@@ -159,52 +161,10 @@ impl Runner {
 
     fn next_deadline(&self) -> Timestamp {
         let pulls = self.waiting.iter().map(|waiting| waiting.until).min();
-        let all = [self.machine.next_deadline(), pulls, self.commit_due];
+        // A round waits for the commit that is under way, whose end wakes the task.
+        let round = self.round_due.filter(|_| self.under_way.is_none());
+        let all = [self.machine.next_deadline(), pulls, self.commit_due, round];
         all.into_iter().flatten().min().unwrap_or(Timestamp(i64::MAX))
-    }
-
-    // What the store has.
-
-    /// `false` when the host stops.
-    async fn load_until_it_works(&mut self, stop: &CancellationToken) -> bool {
-        loop {
-            let error = match self.load().await {
-                Ok(()) => return true,
-                Err(error) => error,
-            };
-            let (event_id, group) = (log_id::GROUP_NOT_LOADED, &self.machine.record.name);
-            tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "a group cannot be loaded yet");
-            tokio::select! {
-                () = tokio::time::sleep(limits::LOAD_RETRY) => {}
-                () = stop.cancelled() => return false,
-            }
-        }
-    }
-
-    async fn load(&mut self) -> Result<(), ReadError> {
-        let now = self.context.clock.now();
-        let group = self.machine.record.name.clone();
-        let parked = self.context.parked_keys(&group).await?;
-        self.machine.put_parked_keys(parked);
-        let keys: Vec<String> = (0..SHARES).map(|share| share_key(&group, share)).collect();
-        let stored = self.context.store.documents(GenerationId::HOST, COLLECTION_SHARES, &keys).await?;
-        for (number, stored) in stored.into_iter().enumerate() {
-            let share = stored.as_deref().map(Share::decode).transpose();
-            let share = share.map_err(|error| StoreError::Damaged { what: format!("group `{group}`: {error}") })?;
-            self.machine.lease(number, stored, share);
-            let pending = self.machine.pending(number);
-            let events = self.context.events_at(&pending).await?;
-            self.machine.take_in_pending(number, events, now);
-        }
-        self.told = self.machine.next_read().unwrap_or_default();
-        let mut from = Position(0);
-        while self.machine.has_events_of_parked_keys() {
-            let page = letters::page(&*self.context.store, &group, from, limits::LETTERS_PAGE).await?;
-            page.letters.iter().for_each(|letter| self.machine.follow_letter(letter, now));
-            let Some(last) = page.letters.last().filter(|_| page.more) else { break };
-            from = Position(last.position().0 + 1);
-        }
-        Ok(())
     }
 
     // Commands.
@@ -217,14 +177,16 @@ impl Runner {
                 let group = &self.machine.record.name;
                 let joined = joined.map(|_| session).map_err(|_| GroupError::TooManyMembers(group.clone()));
                 if joined.is_ok() {
+                    // Others learn at once that there is a member.
+                    self.round_due = self.round_due.map(|due| if self.interested { due } else { now });
                     tracing::info!(event_id = log_id::MEMBER_JOINED, group, member = name, "a member joined");
                 }
                 let _ = reply.send(joined);
             }
-            Command::Leave { session, reply } => {
+            Command::Leave { session, lost, reply } => {
                 if let Some(member) = self.machine.heard_of(session, now) {
                     self.end_pulls(member);
-                    self.machine.remove(member, now, false);
+                    self.machine.remove(member, now, lost);
                 }
                 let _ = reply.send(Ok(()));
             }
@@ -322,7 +284,7 @@ impl Runner {
     }
 
     /// Begins anew at another place if the group was reset.
-    fn reload(&mut self, record: GroupRecord) {
+    pub(super) fn reload(&mut self, record: GroupRecord) {
         let reset = record.resets > self.machine.record.resets;
         self.filter = record.config.filter().unwrap_or_default();
         self.machine.record = record;
@@ -405,7 +367,8 @@ impl Runner {
         }
         let limit = PageLimit { events: limits::READ_EVENTS, bytes: read::PAGE_BYTES_MAX };
         match self.context.reader.log_page(from, Direction::Forward, &self.filter, limit).await {
-            Ok(page) => {
+            Ok(mut page) => {
+                self.context.keep_readable(&mut page.events);
                 let next = page.next.unwrap_or(from);
                 self.machine.take_in(page.events, next, now);
                 if next.0.saturating_sub(self.told.0) > limits::CURSOR_LAG_MAX {
@@ -433,7 +396,7 @@ impl Runner {
             return;
         };
         let committer = self.context.committer.clone();
-        let outcome: CommitFuture = Box::pin(async move { committer.commit(unit).await });
+        let outcome = tokio::spawn(async move { committer.commit(unit).await });
         self.under_way = Some(UnderWay { outcome, committing, owed: std::mem::take(&mut self.owed) });
     }
 
@@ -465,11 +428,12 @@ impl Runner {
         if self.machine.record.config.commit != CommitStrategy::Manual {
             self.machine.settle_all_noted(self.context.clock.now());
         }
-        self.machine.touch();
+        self.machine.release_all();
+        self.withdraw().await;
         loop {
             self.begin_commit();
             let Some(UnderWay { outcome, committing, owed }) = self.under_way.take() else { return };
-            match outcome.await {
+            match flat(outcome.await) {
                 Ok(_) => {
                     self.machine.committed(committing, self.context.clock.now());
                     owed.into_iter().for_each(|owed| owed.pay(Ok(())));
@@ -487,9 +451,14 @@ impl Runner {
 /// Of the commit that is under way; never if none is.
 async fn outcome_of(under_way: &mut Option<UnderWay>) -> Result<Committed, CommitError> {
     match under_way {
-        Some(under_way) => (&mut under_way.outcome).await,
+        Some(under_way) => flat((&mut under_way.outcome).await),
         None => std::future::pending().await,
     }
+}
+
+/// A runtime that shuts down ends the commit's task.
+fn flat(outcome: Result<Result<Committed, CommitError>, JoinError>) -> Result<Committed, CommitError> {
+    outcome.unwrap_or(Err(CommitError::Stopped))
 }
 
 /// Random, so that an acknowledgement of an earlier life of the group is not taken for one of this; and small

@@ -213,6 +213,11 @@ pub trait Store: LogStore + DocumentStore + PluginStore + 'static {
         std::future::pending().await
     }
 
+    /// Whether other hosts may use the same store at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Whether this host has the lead, which one host of a store has at a time: takes it if it is free, and
     /// keeps it until it closes or loses its connection.
     async fn try_lead(&self) -> Result<bool, StoreError> {

@@ -29,6 +29,10 @@ pub trait Wrapped: Send + Sync + 'static {
         self.wrapped().changed().await;
     }
 
+    fn is_shared(&self) -> bool {
+        self.wrapped().is_shared()
+    }
+
     async fn head(&self) -> Result<Head, StoreError> {
         self.wrapped().head().await
     }
@@ -193,6 +197,10 @@ impl<W: Wrapped> Store for W {
 
     async fn changed(&self) {
         Wrapped::changed(self).await;
+    }
+
+    fn is_shared(&self) -> bool {
+        Wrapped::is_shared(self)
     }
 
     async fn import(&self, part: Import) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 
 mod configs;
 mod following;
+mod groups;
 mod lifecycle;
 mod others;
 mod retention;

@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) log_reads: AtomicUsize,
     /// Whether the head cannot be read.
     pub(crate) unreachable: AtomicBool,
+    /// Whether nothing can be committed any more: the host is dead.
+    pub(crate) dead: AtomicBool,
 }
 
 impl Shared {
@@ -38,7 +40,14 @@ impl Shared {
 
     fn over(memory: Arc<MemoryStore>, commits: Arc<watch::Sender<u64>>) -> Arc<Self> {
         let seen = Mutex::new(commits.subscribe());
-        Arc::new(Self { memory, commits, seen, log_reads: AtomicUsize::new(0), unreachable: AtomicBool::new(false) })
+        Arc::new(Self {
+            memory,
+            commits,
+            seen,
+            log_reads: AtomicUsize::new(0),
+            unreachable: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+        })
     }
 }
 
@@ -46,6 +55,10 @@ impl Shared {
 impl Wrapped for Shared {
     fn wrapped(&self) -> &dyn Store {
         &*self.memory
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -76,6 +89,9 @@ impl Wrapped for Shared {
     }
 
     async fn commit(&self, units: &[Unit], now: Timestamp) -> Result<Vec<Result<Committed, Rejection>>, StoreError> {
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the host is dead".into()));
+        }
         let outcomes = self.memory.commit(units, now).await;
         self.commits.send_modify(|commits| *commits += 1);
         // The other hosts may hear of it before this one's writer does.

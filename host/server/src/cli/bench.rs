@@ -2,6 +2,7 @@
 
 mod append;
 mod echo;
+mod group;
 mod growth;
 mod load;
 mod plot;
@@ -31,6 +32,8 @@ pub(crate) enum BenchCommand {
     Replay(One<replay::ReplayArgs>),
     /// Time from the call that publishes an event to its delivery to a follower
     Tail(One<tail::TailArgs>),
+    /// Consume with a group whose workers acknowledge durably
+    Group(One<group::GroupArgs>),
     /// Build a read model with the flights projection, durable checkpoints included
     Projection(One<projection::ProjectionArgs>),
     /// What an append costs as the log grows, in events and in streams
@@ -70,6 +73,11 @@ pub(crate) async fn run(command: BenchCommand, output: Output) -> Result<(), Fai
             let measurement = tail::run(&target, &args, output).await?;
             show(&target.conditions(args.size), vec![measurement], output)
         }
+        BenchCommand::Group(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurement = group::run(&target, &args, output).await?;
+            show(&target.conditions(args.size), vec![measurement], output)
+        }
         BenchCommand::Projection(One { args, target }) => {
             let target = Target::open(&target).await?;
             let measurements = projection::run(&target, &args, output).await?;
@@ -99,6 +107,10 @@ async fn all(args: &TargetArgs, output: Output) -> Result<(), Failure> {
         measurements.push(append::run(&target, &args, output).await?);
     }
     measurements.push(tail::run(&target, &tail::TailArgs::default(), output).await?);
+    for (batch, credit, events) in [(100, 200, 500_000), (1, 100, 100_000)] {
+        let args = group::GroupArgs { batch, credit, events, ..group::GroupArgs::default() };
+        measurements.push(group::run(&target, &args, output).await?);
+    }
     let target = target.fresh(args).await?;
     measurements.push(replay::run(&target, &replay::ReplayArgs::default(), output).await?);
     let target = target.fresh(args).await?;

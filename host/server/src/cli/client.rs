@@ -13,6 +13,7 @@ use tonic::{Request, Status};
 use super::COMMON_OPTIONS;
 use super::exit::{Exit, Failure};
 use super::table::quoted;
+use crate::proto::group_service_client::GroupServiceClient;
 use crate::proto::log_service_client::LogServiceClient;
 use crate::proto::plugin_service_client::PluginServiceClient;
 use crate::proto::projection_service_client::ProjectionServiceClient;
@@ -136,6 +137,10 @@ impl Client {
 
     pub(crate) fn streams(&self) -> StreamServiceClient<Connection> {
         StreamServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn groups(&self) -> GroupServiceClient<Connection> {
+        GroupServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn plugins(&self) -> PluginServiceClient<Connection> {

@@ -2,6 +2,7 @@
 
 mod bulk;
 pub(crate) mod convert;
+mod group;
 mod log;
 mod plugin;
 mod projection;
@@ -17,6 +18,7 @@ use wasmill_core::limits::{plugin as plugin_limits, publish};
 
 use crate::app::App;
 use crate::proto::DESCRIPTORS;
+use crate::proto::group_service_server::{GroupServiceServer, SERVICE_NAME as GROUP};
 use crate::proto::log_service_server::{LogServiceServer, SERVICE_NAME as LOG};
 use crate::proto::plugin_service_server::{PluginServiceServer, SERVICE_NAME as PLUGIN};
 use crate::proto::projection_service_server::{ProjectionServiceServer, SERVICE_NAME as PROJECTION};
@@ -41,7 +43,7 @@ pub(crate) struct Grpc {
 impl Grpc {
     pub(crate) async fn new(app: Arc<App>) -> Self {
         let health = HealthReporter::new();
-        for service in [LOG, STREAM, PLUGIN, PROJECTION] {
+        for service in [LOG, STREAM, GROUP, PLUGIN, PROJECTION] {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
         let reflection = tonic_reflection::server::Builder::configure()
@@ -51,11 +53,13 @@ impl Grpc {
             .expect("the descriptors were made when the host was built");
         let log = LogServiceServer::new(log::LogApi(Arc::clone(&app)));
         let stream = StreamServiceServer::new(stream::StreamApi(Arc::clone(&app)));
+        let group = GroupServiceServer::new(group::GroupApi(Arc::clone(&app)));
         let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
         let projection = ProjectionServiceServer::new(projection::ProjectionApi(app));
         let health_service = tonic_health::server::HealthService::from_health_reporter(health.clone());
         let router = Routes::new(log.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(stream.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
+            .add_service(group.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))
             .add_service(projection.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
@@ -67,7 +71,7 @@ impl Grpc {
 
     /// Tells health checkers to send their traffic elsewhere.
     pub(crate) async fn drain(&self) {
-        for service in ["", LOG, STREAM, PLUGIN, PROJECTION] {
+        for service in ["", LOG, STREAM, GROUP, PLUGIN, PROJECTION] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
     }

@@ -254,6 +254,10 @@ impl Store for PostgresStore {
         self.others.changed().await;
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn try_lead(&self) -> Result<bool, StoreError> {
         self.others.try_lead().await.map_err(store_error)
     }

@@ -65,11 +65,16 @@ pub(super) fn store_error(file: &Path, error: sqlx::Error) -> StoreError {
 }
 
 fn failed(file: &Path, what: &str) -> StoreError {
-    StoreError::Failed(format!("{}: {what}", file.display()).into())
+    StoreError::Failed(format!("{}: {}", file.display(), in_one_line(what)).into())
 }
 
 pub(super) fn damaged(file: &Path, what: &str) -> StoreError {
-    StoreError::Damaged { what: format!("{}: {what}", file.display()) }
+    StoreError::Damaged { what: format!("{}: {}", file.display(), in_one_line(what)) }
+}
+
+/// SQLite quotes the whole text of a table that it cannot make sense of.
+fn in_one_line(what: &str) -> String {
+    what.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a statement failed because an event id is stored already.

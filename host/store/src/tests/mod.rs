@@ -1,6 +1,7 @@
 //! What concerns every database: all of them beside the memory store.
 
 mod differential;
+mod groups;
 pub(crate) mod same;
 
 /// Whether the whole campaign is wanted: `tests/run --long`.

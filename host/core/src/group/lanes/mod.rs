@@ -4,6 +4,7 @@
 //! of a run comes back voids what was handed out behind it. So a key's events are with one member at a time,
 //! and nothing of a key overtakes what rests.
 
+mod shares;
 mod take;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
-use crate::group::share::{SLOTS, Tries, share_of, slot_of};
+use crate::group::share::{SHARES, SLOTS, Tries, share_of, slot_of};
 use crate::store::PageLimit;
 
 /// Names one delivery; never used again.
@@ -107,6 +108,8 @@ pub(super) struct Lanes {
     events: usize,
     bytes: usize,
     ready_lanes: usize,
+    /// Shares of which nothing is handed out.
+    leaving: [bool; SHARES],
 }
 
 impl Lanes {
@@ -126,6 +129,7 @@ impl Lanes {
             events: 0,
             bytes: 0,
             ready_lanes: 0,
+            leaving: [false; SHARES],
         }
     }
 
@@ -199,6 +203,7 @@ impl Lanes {
         let idle = lane.entries.iter().find(|entry| entry.state == State::Idle);
         let place = match (idle, lane.holder) {
             (None, _) => Place::Nowhere,
+            _ if self.leaving[share_of(lane.slot)] => Place::Nowhere,
             (Some(entry), _) if entry.tries.not_before > now => Place::Resting(entry.tries.not_before),
             (Some(entry), None) => Place::Ready(entry.event.position()),
             (Some(entry), Some(holder)) => Place::Held(holder, entry.event.position()),
@@ -446,33 +451,6 @@ impl Lanes {
                 self.put_in_place(*id, now);
             }
         }
-    }
-
-    /// Forgets all of a share, whose deliveries are void.
-    pub(super) fn forget(&mut self, share: usize) {
-        let of_share = |(id, lane): (&LaneId, &Lane)| (share_of(lane.slot) == share).then_some(*id);
-        let ids: Vec<LaneId> = self.lanes.iter().filter_map(of_share).collect();
-        for id in ids {
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            let entries = std::mem::take(&mut lane.entries);
-            for entry in entries {
-                self.events -= 1;
-                self.bytes -= entry.event.raw().len();
-                match entry.state {
-                    State::Out { token, until } => {
-                        self.leases.remove(&(until, token));
-                        self.out.remove(&token);
-                    }
-                    State::Noted { token } => {
-                        self.out.remove(&token);
-                    }
-                    State::Idle | State::Settling => {}
-                }
-            }
-            self.put_in_place(id, Timestamp(i64::MAX));
-        }
-        let kept = &self.lanes;
-        self.settling.retain(|(id, _)| kept.contains_key(id));
     }
 
     /// The oldest event that is not settled, when it was recorded.

@@ -128,6 +128,38 @@ impl Machine {
         self.parked.values_mut().for_each(|parked| *parked = (0, true));
     }
 
+    pub(super) fn is_leased(&self, number: usize) -> bool {
+        self.leased.contains_key(&number)
+    }
+
+    /// Whether the store has what this host has committed.
+    pub(super) fn is_as_stored(&self, number: usize, stored: Option<&Bytes>) -> bool {
+        self.leased.get(&number).is_some_and(|leased| leased.stored.as_ref() == stored)
+    }
+
+    /// Nothing more of the share is handed out, or it is again.
+    pub(super) fn set_leaving(&mut self, number: usize, leaving: bool, now: Timestamp) {
+        self.lanes.set_leaving(number, leaving, now);
+    }
+
+    /// Whether nothing of the share is in anyone's hands, or on its way into the store.
+    pub(super) fn is_quiet(&self, number: usize) -> bool {
+        self.lanes.is_quiet(number) && self.leased.get(&number).is_some_and(|leased| !leased.dirty)
+    }
+
+    /// A share as nobody's, and what the store has of it.
+    pub(super) fn as_nobodys(&self, number: usize) -> Option<(Option<Bytes>, Share)> {
+        let leased = self.leased.get(&number)?;
+        Some((leased.stored.clone(), Share { owner: Uuid::nil(), ..leased.share.clone() }))
+    }
+
+    /// All shares are nobody's with the next commit.
+    pub(super) fn release_all(&mut self) {
+        for leased in self.leased.values_mut() {
+            (leased.share.owner, leased.dirty) = (Uuid::nil(), true);
+        }
+    }
+
     pub(super) fn shares(&self) -> impl Iterator<Item = usize> {
         self.leased.keys().copied()
     }

@@ -47,6 +47,11 @@ impl Wrapped for Faulty {
         &*self.store
     }
 
+    /// A host of its own: with others it would have to wait until its earlier life is taken for dead.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn commit(&self, units: &[Unit], now: Timestamp) -> Result<Vec<Result<Committed, Rejection>>, StoreError> {
         match self.fault() {
             Fault::None => self.store.commit(units, now).await,

@@ -1,0 +1,257 @@
+//! What the store has of a group, and which host leases which of its shares.
+//!
+//! A host of its own leases them all. Several hosts on one store divide them: each that has members of the
+//! group says so in a document, and every second looks what the others say. From the same documents all come
+//! to the same division. Who has too much lets go of a share when nothing of it is in anyone's hands; who has
+//! too little takes what is nobody's, or what belongs to a host that has not been heard of for the group's
+//! session timeout. Two that take the same share at once are told apart by the guard on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::letters;
+use super::runner::Runner;
+use super::share::{SHARES, Share};
+use super::{COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_SHARES, GroupRecord, SEPARATOR, share_key};
+use crate::clock::Timestamp;
+use crate::event::Position;
+use crate::limits::{group as limits, read};
+use crate::log::commit::CommitError;
+use crate::log::read::ReadError;
+use crate::log_id;
+use crate::record::GenerationId;
+use crate::store::{Change, DocumentChange, Guard, Rejection, StoreError, Unit};
+
+type Stored = (usize, Option<Bytes>, Option<Share>);
+
+/// Why a round was not finished; the next one goes on.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error("the store could not be read")]
+    Read(#[from] ReadError),
+    #[error("a share could not be committed")]
+    Commit(#[from] CommitError),
+}
+
+impl From<StoreError> for RoundError {
+    fn from(error: StoreError) -> Self {
+        RoundError::Read(error.into())
+    }
+}
+
+impl Runner {
+    /// `false` when the host stops.
+    pub(super) async fn load_until_it_works(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            let error = match self.load().await {
+                Ok(()) => return true,
+                Err(error) => error,
+            };
+            let (event_id, group) = (log_id::GROUP_NOT_LOADED, &self.machine.record.name);
+            tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "a group cannot be loaded yet");
+            tokio::select! {
+                () = tokio::time::sleep(limits::LOAD_RETRY) => {}
+                () = stop.cancelled() => return false,
+            }
+        }
+    }
+
+    async fn load(&mut self) -> Result<(), ReadError> {
+        let now = self.context.clock.now();
+        let group = self.machine.record.name.clone();
+        let parked = self.context.parked_keys(&group).await?;
+        self.machine.put_parked_keys(parked);
+        let shared = self.context.store.is_shared();
+        for (number, stored, share) in self.stored_shares().await? {
+            let is_ours = share.as_ref().is_some_and(|share| share.owner == self.context.host);
+            if is_ours || !shared {
+                self.lease_share(number, stored, share, now).await?;
+            }
+        }
+        // Among several hosts the rest is settled in rounds.
+        self.round_due = shared.then_some(now);
+        self.told = self.machine.next_read().unwrap_or_default();
+        self.follow_parked(now).await
+    }
+
+    /// Events of a key behind a dead letter of it become dead letters too.
+    async fn follow_parked(&mut self, now: Timestamp) -> Result<(), ReadError> {
+        let group = self.machine.record.name.clone();
+        let mut from = Position(0);
+        while self.machine.has_events_of_parked_keys() {
+            let page = letters::page(&*self.context.store, &group, from, limits::LETTERS_PAGE).await?;
+            page.letters.iter().for_each(|letter| self.machine.follow_letter(letter, now));
+            let Some(last) = page.letters.last().filter(|_| page.more) else { break };
+            from = Position(last.position().0 + 1);
+        }
+        Ok(())
+    }
+
+    async fn stored_shares(&self) -> Result<Vec<Stored>, StoreError> {
+        let group = &self.machine.record.name;
+        let keys: Vec<String> = (0..SHARES).map(|share| share_key(group, share)).collect();
+        let stored = self.context.store.documents(GenerationId::HOST, COLLECTION_SHARES, &keys).await?;
+        let decoded = stored.into_iter().enumerate().map(|(number, stored)| {
+            let share = stored.as_deref().map(Share::decode).transpose();
+            let share = share.map_err(|error| StoreError::Damaged { what: format!("group `{group}`: {error}") })?;
+            Ok((number, stored, share))
+        });
+        decoded.collect()
+    }
+
+    /// Leases a share with what the store has of it.
+    async fn lease_share(
+        &mut self,
+        number: usize,
+        stored: Option<Bytes>,
+        share: Option<Share>,
+        now: Timestamp,
+    ) -> Result<(), ReadError> {
+        self.machine.lease(number, stored, share);
+        let pending = self.machine.pending(number);
+        let events = self.context.events_at(&pending).await;
+        if events.is_err() {
+            self.machine.forget_share(number);
+        }
+        self.machine.take_in_pending(number, events?, now);
+        Ok(())
+    }
+
+    /// Looks what the other hosts do, and divides the shares with them. `false` if the group is gone.
+    pub(super) async fn round(&mut self, now: Timestamp) -> bool {
+        self.round_due = Some(Timestamp(now.0.saturating_add(limits::ROUND_US)));
+        match self.divide(now).await {
+            Ok(exists) => exists,
+            Err(error) => {
+                let (event_id, group) = (log_id::GROUP_NOT_LOADED, &self.machine.record.name);
+                tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "shares stay as they are");
+                true
+            }
+        }
+    }
+
+    async fn divide(&mut self, now: Timestamp) -> Result<bool, RoundError> {
+        let group = self.machine.record.name.clone();
+        let store = Arc::clone(&self.context.store);
+        let Some(record) = store.document(GenerationId::HOST, COLLECTION_GROUPS, &group).await? else {
+            return Ok(false);
+        };
+        if let Ok(record) = serde_json::from_slice::<GroupRecord>(&record)
+            && record != self.machine.record
+        {
+            self.reload(record);
+        }
+        self.say_whether_interested().await?;
+        let ours = self.our_part(now).await?;
+        for (number, stored, share) in self.stored_shares().await? {
+            let owner = share.as_ref().map_or(Uuid::nil(), |share| share.owner);
+            let leased = self.machine.is_leased(number);
+            let free = owner.is_nil() || !self.context.hosts.is_alive(owner, self.dead_after(), now);
+            if leased && !self.machine.is_as_stored(number, stored.as_ref()) {
+                // Someone has taken it, or has changed what is pending in it.
+                self.machine.forget_share(number);
+                if owner == self.context.host {
+                    self.lease_share(number, stored, share, now).await?;
+                }
+            } else if leased {
+                self.machine.set_leaving(number, !ours.contains(&number), now);
+                if !ours.contains(&number) && self.machine.is_quiet(number) {
+                    self.let_go(number).await?;
+                }
+            } else if ours.contains(&number) && (owner == self.context.host || free) {
+                self.acquire(number, stored, share, now).await?;
+            }
+        }
+        self.follow_parked(now).await?;
+        Ok(true)
+    }
+
+    /// The shares that this host should have.
+    async fn our_part(&self, now: Timestamp) -> Result<Vec<usize>, StoreError> {
+        let prefix = format!("{}{SEPARATOR}", self.machine.record.name);
+        let store = &self.context.store;
+        let limit = read::LIST_DOCUMENTS_MAX;
+        let page = store.scan(GenerationId::HOST, COLLECTION_INTERESTS, &prefix, None, limit).await?;
+        let named = page.documents.iter().filter_map(|document| Uuid::try_parse(&document.key[prefix.len()..]).ok());
+        let alive = |host: &Uuid| self.context.hosts.is_alive(*host, self.dead_after(), now);
+        let hosts: Vec<Uuid> = named.filter(alive).collect();
+        let place = hosts.iter().position(|host| *host == self.context.host);
+        Ok(place.map_or_else(Vec::new, |place| (0..SHARES).filter(|share| share % hosts.len() == place).collect()))
+    }
+
+    fn dead_after(&self) -> Duration {
+        let session = Duration::from_micros(self.machine.record.config.session_timeout_us().unsigned_abs());
+        session.clamp(limits::DEAD_AFTER_MIN, limits::DEAD_AFTER_MAX)
+    }
+
+    async fn say_whether_interested(&mut self) -> Result<(), CommitError> {
+        let interested = self.machine.members().next().is_some();
+        if interested != self.interested {
+            self.put(COLLECTION_INTERESTS, self.interest(), interested.then(|| Bytes::from_static(b"1"))).await?;
+            self.interested = interested;
+        }
+        Ok(())
+    }
+
+    fn interest(&self) -> String {
+        format!("{}{SEPARATOR}{}", self.machine.record.name, self.context.host)
+    }
+
+    /// The others need not wait until this host is taken for dead.
+    pub(super) async fn withdraw(&mut self) {
+        if self.interested {
+            let _ = self.put(COLLECTION_INTERESTS, self.interest(), None).await;
+        }
+    }
+
+    async fn put(&self, collection: &str, key: String, value: Option<Bytes>) -> Result<(), CommitError> {
+        let documents = vec![DocumentChange { collection: collection.into(), key, value }];
+        let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
+        self.context.committer.commit(Unit::change(changes)).await.map(|_| ())
+    }
+
+    /// Makes a share this host's. Nothing of it is handed out before that is durable.
+    async fn acquire(
+        &mut self,
+        number: usize,
+        stored: Option<Bytes>,
+        share: Option<Share>,
+        now: Timestamp,
+    ) -> Result<(), RoundError> {
+        let start = self.machine.record.start();
+        let resets = self.machine.record.resets;
+        let share = share.unwrap_or(Share { next: start, resets, ..Share::default() });
+        let share = Share { owner: self.context.host, ..share };
+        match self.replace(number, stored, &share).await {
+            Ok(stored) => Ok(self.lease_share(number, Some(stored), Some(share), now).await?),
+            // Another host was faster.
+            Err(CommitError::Rejected(Rejection::Overtaken { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn let_go(&mut self, number: usize) -> Result<(), RoundError> {
+        if let Some((stored, share)) = self.machine.as_nobodys(number) {
+            self.machine.forget_share(number);
+            match self.replace(number, stored, &share).await {
+                Ok(_) | Err(CommitError::Rejected(Rejection::Overtaken { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, number: usize, stored: Option<Bytes>, share: &Share) -> Result<Bytes, CommitError> {
+        let (key, value) = (share_key(&self.machine.record.name, number), share.encode());
+        let collection: Arc<str> = COLLECTION_SHARES.into();
+        let guards = vec![Guard { collection: Arc::clone(&collection), key: key.clone(), value: stored }];
+        let documents = vec![DocumentChange { collection, key, value: Some(value.clone()) }];
+        let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
+        self.context.committer.commit(Unit { guards, changes, ..Unit::default() }).await?;
+        Ok(value)
+    }
+}

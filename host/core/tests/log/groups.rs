@@ -1,0 +1,179 @@
+//! Several hosts that share a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wasmill_core::clock::{Clock, Timestamp};
+use wasmill_core::event::{NewEvent, Position};
+use wasmill_core::group::{GroupConfig, Membership, Nack, Settled, Start, Token};
+use wasmill_core::log::publish::Append;
+use wasmill_core::random::{Random, seeds};
+use wasmill_core::store::{PageLimit, Store};
+
+use super::shared::Shared;
+use super::support::{TestHost, append, event, host_over};
+
+const GROUP: &str = "g";
+/// Fifty turns of the runtime are enough for a round of every task.
+const TURNS: usize = 50;
+
+struct Worker {
+    host: usize,
+    member: Membership,
+    in_hand: Vec<(Token, u64)>,
+}
+
+/// Two hosts, their workers, and all that was handed out.
+struct Shop {
+    random: Random,
+    hosts: Vec<TestHost>,
+    workers: Vec<Worker>,
+    keys: BTreeMap<u64, String>,
+    acked: BTreeSet<u64>,
+}
+
+impl Shop {
+    /// Time goes on for all hosts.
+    async fn later(&self, ms: i64) {
+        for host in &self.hosts {
+            host.clock.advance_us(ms * 1_000);
+        }
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn join(&mut self, host: usize, name: &str) {
+        let member = self.hosts[host].host.groups.join(GROUP, name).await.expect("there is room");
+        self.workers.push(Worker { host, member, in_hand: Vec::new() });
+    }
+
+    async fn publish(&mut self, host: usize) {
+        let keys: Vec<String> = (0..5).map(|_| format!("k{}", self.random.below(30))).collect();
+        let event = |key: &String| NewEvent { key: Some(key.clone()), ..event(uuid::Uuid::now_v7().as_u128()) };
+        let events = keys.iter().map(event).collect();
+        let append = Append { events, ..append("s", 0) };
+        let appended = self.hosts[host].host.publisher.append(append).await.expect("it is appended");
+        self.keys.extend((appended.first_position.0..).zip(keys));
+    }
+
+    async fn pull(&mut self, n: usize) {
+        let now = self.hosts[self.workers[n].host].clock.now();
+        let room = PageLimit { events: 1 + self.random.below(6) as usize, bytes: 1 << 20 };
+        let Ok(handed) = self.workers[n].member.pull(room, now).await else { return };
+        for one in handed {
+            let position = one.event.position().0;
+            assert!(!self.acked.contains(&position), "{position} is acknowledged");
+            let key = &self.keys[&position];
+            for (earlier, _) in self.keys.range(..position).filter(|(_, other)| *other == key) {
+                let with_me = self.workers[n].in_hand.iter().any(|(_, at)| at == earlier);
+                assert!(self.acked.contains(earlier) || with_me, "{position} overtakes {earlier}");
+            }
+            let others = self.workers.iter().flat_map(|worker| worker.in_hand.iter());
+            assert!(others.map(|(_, at)| at).all(|at| *at != position), "{position} is with two members");
+            self.workers[n].in_hand.push((one.token, position));
+        }
+    }
+
+    async fn ack(&mut self, n: usize) {
+        let in_hand = std::mem::take(&mut self.workers[n].in_hand);
+        let tokens = in_hand.iter().map(|(token, _)| *token).collect();
+        let Ok(answers) = self.workers[n].member.ack(tokens).await else { return };
+        for (answer, (_, position)) in answers.into_iter().zip(in_hand) {
+            if answer == Settled::Durable {
+                assert!(self.acked.insert(position), "{position} is acknowledged twice");
+            }
+        }
+    }
+
+    async fn refuse(&mut self, n: usize) {
+        let in_hand = std::mem::take(&mut self.workers[n].in_hand);
+        let tokens = in_hand.iter().map(|(token, _)| *token).collect();
+        let _ = self.workers[n].member.nack(tokens, Nack::Delay { ms: 10 }).await;
+    }
+
+    async fn turn(&mut self) {
+        let n = self.random.below(self.workers.len() as u64) as usize;
+        match self.random.below(10) {
+            0..5 => self.pull(n).await,
+            5..8 => self.ack(n).await,
+            8 => self.refuse(n).await,
+            _ => {
+                let ms = *self.random.pick(&[10, 100, 500, 1_000]);
+                self.later(ms).await;
+            }
+        }
+    }
+
+    fn shares(&self) -> impl Future<Output = Vec<usize>> {
+        let groups: Vec<_> = self.hosts.iter().map(|host| host.host.groups.clone()).collect();
+        async move {
+            let mut shares = Vec::new();
+            for groups in groups {
+                shares.push(groups.status(GROUP).await.map_or(0, |status| status.shares));
+            }
+            shares
+        }
+    }
+}
+
+#[tokio::test]
+async fn hosts_divide_a_group_and_one_takes_over_from_another_that_died() {
+    for seed in seeds(40) {
+        let store = Shared::new();
+        let first = store.beside();
+        let hosts = vec![host_over(Arc::clone(&first) as Arc<dyn Store>).await, host_over(store).await];
+        let config =
+            GroupConfig { session_timeout_ms: Some(5_000), ack_timeout_ms: Some(3_600_000), ..GroupConfig::default() };
+        hosts[0].host.groups.create(GROUP, config, Start::First).await.unwrap();
+        let random = Random::new(seed);
+        let mut shop = Shop { random, hosts, workers: Vec::new(), keys: BTreeMap::new(), acked: BTreeSet::new() };
+        for (host, name) in [(0, "a"), (0, "b"), (1, "c"), (1, "d")] {
+            shop.join(host, name).await;
+        }
+        for n in 0..60 {
+            if n % 3 == 0 {
+                shop.publish(n % 2).await;
+            }
+            shop.turn().await;
+        }
+        for _ in 0..10 {
+            for n in 0..4 {
+                shop.ack(n).await;
+                let _ = shop.workers[n].member.heartbeat().await;
+            }
+            shop.later(1_000).await;
+        }
+        assert_eq!(shop.shares().await, [8, 8], "they divide it");
+
+        for n in 0..4 {
+            shop.pull(n).await;
+        }
+        first.dead.store(true, Ordering::SeqCst);
+        shop.workers.retain(|worker| worker.host == 1);
+        for _ in 0..12 {
+            shop.later(1_000).await;
+            for worker in &shop.workers {
+                worker.member.heartbeat().await.unwrap();
+            }
+        }
+        assert_eq!(shop.hosts[1].host.groups.status(GROUP).await.unwrap().shares, 16, "the other one takes over");
+        shop.publish(1).await;
+        for _ in 0..1_000 {
+            for n in 0..shop.workers.len() {
+                shop.pull(n).await;
+                shop.ack(n).await;
+            }
+            if shop.acked.len() == shop.keys.len() {
+                break;
+            }
+            shop.later(100).await;
+        }
+        let lost: Vec<&u64> = shop.keys.keys().filter(|position| !shop.acked.contains(position)).collect();
+        assert_eq!(lost, Vec::<&u64>::new(), "every event is handled");
+        let status = shop.hosts[1].host.groups.status(GROUP).await.unwrap();
+        assert_eq!((status.unsettled, status.in_flight), (0, 0));
+        assert!(status.position <= Position(shop.keys.len() as u64) && shop.hosts[1].clock.now() > Timestamp(0));
+    }
+}
