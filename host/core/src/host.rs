@@ -104,14 +104,6 @@ impl Host {
             revision: head.revision,
         };
         tasks.spawn("follow", others.run(tasks.stop_token()));
-        let groups = Groups::new(
-            Arc::clone(&store),
-            committer.clone(),
-            reader.clone(),
-            Arc::clone(&clock),
-            stream_configs.clone(),
-            tasks.clone(),
-        );
         let publisher =
             Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock), stream_configs.clone());
         let streams = Streams {
@@ -121,6 +113,7 @@ impl Host {
             tail,
             metrics: Arc::clone(&metrics),
         };
+        let groups = Groups::new(reader.clone(), Arc::clone(&clock), streams.clone(), tasks.clone());
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
         let projections = Projections(plugins.clone());

@@ -151,6 +151,8 @@ pub mod group {
     pub const RETRY_MS_MAX: u64 = 24 * 3_600_000;
     /// Dead letters that are listed, replayed or removed at once.
     pub const LETTERS_PAGE: usize = 100;
+    /// Settled messages of a queue are removed from the log so long after the first of them was.
+    pub const TRIM_AFTER_US: i64 = 1_000_000;
     /// Several hosts divide a group among them so often.
     pub const ROUND_US: i64 = 1_000_000;
     /// A host that was not heard of for the session timeout of a group is taken for dead, within these.

@@ -118,11 +118,14 @@ pub enum Start {
 }
 
 /// A group as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupRecord {
     pub name: String,
     pub config: GroupConfig,
+    /// Whether it is the group of a queue: of an ephemeral stream, whose events have no order without a key.
+    #[serde(default)]
+    pub queue: bool,
     pub paused: bool,
     /// Counts resets; an owner of a share that has seen fewer begins anew at `start`.
     pub resets: u64,

@@ -1,11 +1,13 @@
 //! What every group needs of its host, and what it reads there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::dead_letter::DeadLetter;
 use super::hosts::Hosts;
-use super::{COLLECTION_PARKED_KEYS, parked_key};
+use super::{COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, parked_key};
 use crate::clock::Clock;
 use crate::event::{Event, Position};
 use crate::limits::read;
@@ -17,6 +19,7 @@ use crate::record::GenerationId;
 use crate::store::{Direction, PageLimit, Store, StoreError};
 use crate::stream::Caller;
 use crate::stream::configs::StreamConfigs;
+use crate::stream::lifecycle::Streams;
 
 #[derive(Clone)]
 pub(super) struct Context {
@@ -25,6 +28,7 @@ pub(super) struct Context {
     pub(super) reader: Reader,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) configs: StreamConfigs,
+    pub(super) streams: Streams,
     pub(super) host: Uuid,
     pub(super) hosts: Arc<Hosts>,
 }
@@ -64,6 +68,25 @@ impl Context {
             }
         }
         Ok(events)
+    }
+
+    /// Those of the positions that were dead letters and are handed out again.
+    pub(super) async fn replayed(
+        &self,
+        group: &str,
+        positions: &[Position],
+    ) -> Result<HashMap<Position, Event>, StoreError> {
+        let mut replayed = HashMap::new();
+        for positions in positions.chunks(read::LIST_DOCUMENTS_MAX) {
+            let keys: Vec<String> = positions.iter().map(|position| DeadLetter::key(group, *position)).collect();
+            let found = self.store.documents(GenerationId::HOST, COLLECTION_REPLAYED, &keys).await?;
+            for raw in found.into_iter().flatten() {
+                let damaged = |error| StoreError::Damaged { what: format!("a replayed event of `{group}`: {error}") };
+                let event = Event::decode(raw).map_err(damaged)?;
+                replayed.insert(event.position(), event);
+            }
+        }
+        Ok(replayed)
     }
 
     /// Without the events of streams that clients may not read: members are clients.

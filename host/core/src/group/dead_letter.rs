@@ -44,6 +44,13 @@ pub enum Reason {
     Expired,
 }
 
+impl Why {
+    /// Whether later events of its key follow it, in a group that has gone through so many resets.
+    pub(super) fn parks(&self, resets: u64) -> bool {
+        self.resets == resets && self.reason != Reason::Expired
+    }
+}
+
 impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {

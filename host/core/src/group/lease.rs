@@ -6,6 +6,7 @@
 //! too little takes what is nobody's, or what belongs to a host that has not been heard of for the group's
 //! session timeout. Two that take the same share at once are told apart by the guard on it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::runner::Runner;
 use super::share::{SHARES, Share};
 use super::{COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_SHARES, GroupRecord, SEPARATOR, share_key};
 use crate::clock::Timestamp;
-use crate::event::Position;
+use crate::event::{Event, Position};
 use crate::limits::{group as limits, read};
 use crate::log::commit::CommitError;
 use crate::log::read::ReadError;
@@ -61,6 +62,7 @@ impl Runner {
     }
 
     async fn load(&mut self) -> Result<(), ReadError> {
+        self.machine.begin_anew();
         let now = self.context.clock.now();
         let group = self.machine.record.name.clone();
         let parked = self.context.parked_keys(&group).await?;
@@ -113,12 +115,24 @@ impl Runner {
     ) -> Result<(), ReadError> {
         self.machine.lease(number, stored, share);
         let pending = self.machine.pending(number);
-        let events = self.context.events_at(&pending).await;
-        if events.is_err() {
-            self.machine.forget_share(number);
+        if pending.is_empty() {
+            return Ok(());
         }
-        self.machine.take_in_pending(number, events?, now);
-        Ok(())
+        match self.events_of(&pending).await {
+            Ok((events, replayed)) => {
+                self.machine.take_in_pending(number, events, &replayed, now);
+                Ok(())
+            }
+            Err(error) => {
+                self.machine.forget_share(number);
+                Err(error)
+            }
+        }
+    }
+
+    async fn events_of(&self, pending: &[Position]) -> Result<(Vec<Event>, HashMap<Position, Event>), ReadError> {
+        let events = self.context.events_at(pending).await?;
+        Ok((events, self.context.replayed(&self.machine.record.name, pending).await?))
     }
 
     /// Looks what the other hosts do, and divides the shares with them. `false` if the group is gone.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::config::ParkedKeys;
+use super::config::{GroupRecord, ParkedKeys};
 use super::dead_letter::DeadLetter;
 use super::machine::key_of;
 use super::manage::Groups;
@@ -82,7 +82,7 @@ impl Groups {
     async fn settle_letters(&self, group: &str, which: &Which, replay: bool) -> Result<usize, LetterError> {
         let record = self.record(group).await?;
         if let Which::Positions(positions) = which {
-            self.check_positions(group, positions, replay && record.config.parked_keys == ParkedKeys::Follow).await?;
+            self.check_positions(&record, positions, replay).await?;
         }
         let (mut from, mut count) = (Position(0), 0);
         // Each page is one command, and so one commit. What is parked again meanwhile comes later or not at all.
@@ -92,7 +92,7 @@ impl Groups {
             from = Position(last.position().0 + 1);
             let meant = |letter: &DeadLetter| match which {
                 Which::All => true,
-                Which::Key(key) => key_of(&letter.event, false).as_deref() == Some(key),
+                Which::Key(key) => key_of(&letter.event, record.queue).as_deref() == Some(key),
                 Which::Positions(positions) => positions.contains(&letter.position()),
             };
             let letters: Vec<DeadLetter> = page.letters.into_iter().filter(meant).collect();
@@ -107,7 +107,14 @@ impl Groups {
     }
 
     /// All of them are there, and none is behind one of its key that is not meant.
-    async fn check_positions(&self, group: &str, positions: &[Position], in_order: bool) -> Result<(), LetterError> {
+    async fn check_positions(
+        &self,
+        record: &GroupRecord,
+        positions: &[Position],
+        replay: bool,
+    ) -> Result<(), LetterError> {
+        let group = record.name.as_str();
+        let in_order = replay && record.config.parked_keys == ParkedKeys::Follow;
         for position in positions {
             self.dead_letter(group, *position).await?;
         }
@@ -119,7 +126,7 @@ impl Groups {
             let Some(newest) = page.letters.last() else { return Ok(()) };
             from = Position(newest.position().0 + 1);
             for letter in page.letters {
-                let (position, Some(key)) = (letter.position(), key_of(&letter.event, false)) else { continue };
+                let (position, Some(key)) = (letter.position(), key_of(&letter.event, record.queue)) else { continue };
                 if !positions.contains(&position) {
                     left_out.insert((key, position));
                 } else if let Some((_, earlier)) = left_out.iter().find(|(other, _)| *other == key) {

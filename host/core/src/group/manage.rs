@@ -13,19 +13,19 @@ use super::hosts::Hosts;
 use super::runner::Runner;
 use super::share::SHARES;
 use super::{
-    COLLECTION_DEAD_LETTERS, COLLECTION_GROUPS, COLLECTION_PARKED_KEYS, COLLECTION_SHARES, Command, GroupError,
-    GroupStatus, Membership, SEPARATOR, ask, share_key,
+    COLLECTION_DEAD_LETTERS, COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED,
+    COLLECTION_SHARES, Command, GroupError, GroupStatus, Membership, SEPARATOR, ask, share_key,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Offset, Position};
 use crate::limits::{group as limits, read};
-use crate::log::commit::{CommitError, Committer};
+use crate::log::commit::CommitError;
 use crate::log::read::{ReadError, Reader};
 use crate::log_id;
 use crate::name::{self, StreamName};
 use crate::record::GenerationId;
-use crate::store::{Change, Direction, DocumentChange, Guard, PageLimit, Rejection, Store, StoreError, Unit};
-use crate::stream::configs::StreamConfigs;
+use crate::store::{Change, Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, Unit};
+use crate::stream::lifecycle::Streams;
 use crate::tasks::Tasks;
 
 /// Times that a change of a group is tried again because another host was faster.
@@ -58,21 +58,16 @@ impl From<ReadError> for GroupError {
 }
 
 impl Groups {
-    pub fn new(
-        store: Arc<dyn Store>,
-        committer: Committer,
-        reader: Reader,
-        clock: Arc<dyn Clock>,
-        configs: StreamConfigs,
-        tasks: Tasks,
-    ) -> Self {
+    pub(crate) fn new(reader: Reader, clock: Arc<dyn Clock>, streams: Streams, tasks: Tasks) -> Self {
+        let (store, committer) = (Arc::clone(&streams.store), streams.committer.clone());
+        let configs = streams.configs.clone();
         let host = Uuid::new_v4();
         let hosts = Arc::new(Hosts::new(host));
         if store.is_shared() {
             let (store, committer, clock) = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));
             tasks.spawn("hosts", Arc::clone(&hosts).run(store, committer, clock, tasks.stop_token()));
         }
-        let context = Context { store, committer, reader, clock, configs, host, hosts };
+        let context = Context { store, committer, reader, clock, configs, streams, host, hosts };
         Self(Arc::new(Shared { context, tasks, running: Mutex::default() }))
     }
 
@@ -88,7 +83,8 @@ impl Groups {
         }
         let start = self.position_of(&config, start).await?.0;
         let created_at_us = self.0.context.clock.now().0;
-        let record = GroupRecord { name: name.into(), config, paused: false, resets: 0, start, created_at_us };
+        let record =
+            GroupRecord { name: name.into(), config, queue: false, paused: false, resets: 0, start, created_at_us };
         match self.put(name, None, &record).await? {
             true => {
                 tracing::info!(event_id = log_id::GROUP_CREATED, group = name, start, "a group was made");
@@ -144,6 +140,9 @@ impl Groups {
     /// none of their keys is parked any more.
     pub async fn reset(&self, name: &str, to: Start) -> Result<Position, GroupError> {
         let record = self.record(name).await?;
+        if record.queue {
+            return Err(GroupError::Argument("a queue has no past to begin at again: what is settled is gone".into()));
+        }
         let start = self.position_of(&record.config, to).await?;
         self.change(name, |record| {
             record.resets += 1;
@@ -165,7 +164,7 @@ impl Groups {
         documents.extend((0..SHARES).map(|share| removal(COLLECTION_SHARES, share_key(name, share))));
         let guards = vec![Guard { collection: COLLECTION_GROUPS.into(), key: name.into(), value: Some(stored) }];
         self.commit(guards, documents).await?;
-        for collection in [COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS] {
+        for collection in [COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_INTERESTS] {
             self.remove_all(collection, &format!("{name}{SEPARATOR}")).await?;
         }
         tracing::info!(event_id = log_id::GROUP_DELETED, group = name, "a group was removed");
@@ -214,7 +213,7 @@ impl Groups {
         })
     }
 
-    async fn stored(&self, name: &str) -> Result<Option<(Bytes, GroupRecord)>, GroupError> {
+    pub(super) async fn stored(&self, name: &str) -> Result<Option<(Bytes, GroupRecord)>, GroupError> {
         let stored = self.0.context.store.document(GenerationId::HOST, COLLECTION_GROUPS, name).await;
         match stored.map_err(GroupError::store)? {
             None => Ok(None),
@@ -223,7 +222,12 @@ impl Groups {
     }
 
     /// `false` if what is stored is not what is expected.
-    async fn put(&self, name: &str, expected: Option<Bytes>, record: &GroupRecord) -> Result<bool, GroupError> {
+    pub(super) async fn put(
+        &self,
+        name: &str,
+        expected: Option<Bytes>,
+        record: &GroupRecord,
+    ) -> Result<bool, GroupError> {
         let guards = vec![Guard { collection: COLLECTION_GROUPS.into(), key: name.into(), value: expected }];
         let value = serde_json::to_vec(record).expect("it has only texts and numbers");
         let document =

@@ -14,9 +14,12 @@ mod lease;
 mod letters;
 mod machine;
 mod manage;
+pub mod message;
 pub mod model;
+mod queue;
 mod runner;
 pub mod share;
+mod trim;
 
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::code::{Code, Problem};
 use crate::event::{Event, Position};
+use crate::limits::group::TIMEOUT_MS_MAX;
 use crate::log::commit::CommitError;
 use crate::store::{PageLimit, StoreError};
 
@@ -44,6 +48,8 @@ const COLLECTION_INTERESTS: &str = "group-host";
 /// Signs of life of hosts.
 const COLLECTION_BEATS: &str = "host-beat";
 const COLLECTION_DEAD_LETTERS: &str = "dead-letter";
+/// Events that were replayed and are not settled: the log may have removed them meanwhile.
+const COLLECTION_REPLAYED: &str = "replayed";
 const COLLECTION_PARKED_KEYS: &str = "parked-key";
 
 /// Names have no control characters.
@@ -137,6 +143,8 @@ pub enum GroupError {
     Exists(String),
     #[error(transparent)]
     Invalid(#[from] InvalidGroup),
+    #[error("stream `{0}` is no queue: its configuration does not say `kind: ephemeral`")]
+    NoQueue(String),
     #[error("{0}")]
     Argument(String),
     #[error("the session has ended: the member was not heard of in time, left, or joined anew; join again")]
@@ -160,7 +168,7 @@ impl From<GroupError> for Problem {
             GroupError::NotFound(_) => Problem::new(Code::GroupNotFound, text),
             GroupError::Exists(_) => Problem::new(Code::GroupExists, text),
             GroupError::Invalid(invalid) => invalid.into(),
-            GroupError::Argument(_) => Problem::new(Code::InvalidArgument, text),
+            GroupError::Argument(_) | GroupError::NoQueue(_) => Problem::new(Code::InvalidArgument, text),
             GroupError::SessionEnded => Problem::new(Code::SessionEnded, text),
             GroupError::TooManyMembers(_) | GroupError::TooManyGroups => Problem::new(Code::LimitReached, text),
             GroupError::Commit(commit) => commit.into(),
@@ -178,6 +186,10 @@ enum Command {
         name: String,
         reply: Reply<Uuid>,
     },
+    Attach {
+        name: String,
+        reply: Reply<Uuid>,
+    },
     /// `lost`: it did not say goodbye.
     Leave {
         session: Uuid,
@@ -192,6 +204,7 @@ enum Command {
         session: Uuid,
         room: PageLimit,
         until: Timestamp,
+        lease_us: Option<i64>,
         reply: Reply<Vec<Handing>>,
     },
     Ack {
@@ -254,7 +267,19 @@ impl Membership {
     /// Waits for at least one event until `until`, and hands out no more than there is `room` for. Every call
     /// tells that the member is alive. One at a time: a later pull ends an earlier one with nothing.
     pub async fn pull(&self, room: PageLimit, until: Timestamp) -> Result<Vec<Handing>, GroupError> {
-        ask(&self.commands, |reply| Command::Pull { session: self.session, room, until, reply }).await
+        self.pull_for(room, until, None).await
+    }
+
+    /// The same for deliveries that run out after `lease_ms`, instead of what the group's configuration says.
+    pub async fn pull_for(
+        &self,
+        room: PageLimit,
+        until: Timestamp,
+        lease_ms: Option<u64>,
+    ) -> Result<Vec<Handing>, GroupError> {
+        let lease_us = lease_ms.map(|ms| i64::try_from(ms.min(TIMEOUT_MS_MAX)).unwrap_or_default() * 1_000);
+        let session = self.session;
+        ask(&self.commands, |reply| Command::Pull { session, room, until, lease_us, reply }).await
     }
 
     /// One answer for each token, in order.

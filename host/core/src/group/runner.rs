@@ -16,6 +16,7 @@ use super::context::Context;
 use super::dead_letter::DeadLetter;
 use super::lanes::{Handed, MemberId};
 use super::machine::{Committing, Machine};
+use super::trim::Trim;
 use super::{Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
@@ -57,6 +58,7 @@ struct Waiting {
     member: MemberId,
     room: PageLimit,
     until: Timestamp,
+    lease_us: Option<i64>,
     reply: Reply<Vec<Handing>>,
 }
 
@@ -82,12 +84,13 @@ pub(super) struct Runner {
     pub(super) round_due: Option<Timestamp>,
     /// Whether the others know that it has members.
     pub(super) interested: bool,
+    trim: Trim,
 }
 
 impl Runner {
     pub(super) fn new(context: Context, record: GroupRecord, commands: mpsc::Receiver<Command>) -> Self {
         let filter = record.config.filter().unwrap_or_default();
-        let machine = Machine::new(record, false, context.host, first_token());
+        let machine = Machine::new(record, context.host, first_token());
         Self {
             context,
             machine,
@@ -100,6 +103,7 @@ impl Runner {
             told: Position(0),
             round_due: None,
             interested: false,
+            trim: Trim::default(),
         }
     }
 
@@ -154,6 +158,7 @@ impl Runner {
             if self.round_due.is_some_and(|due| due <= now) && self.under_way.is_none() && !self.round(now).await {
                 return Ok(());
             }
+            self.trim.run_if_due(&self.context, &self.machine.record, now);
             self.serve(now).await;
             self.begin_commit();
         }
@@ -163,7 +168,7 @@ impl Runner {
         let pulls = self.waiting.iter().map(|waiting| waiting.until).min();
         // A round waits for the commit that is under way, whose end wakes the task.
         let round = self.round_due.filter(|_| self.under_way.is_none());
-        let all = [self.machine.next_deadline(), pulls, self.commit_due, round];
+        let all = [self.machine.next_deadline(), pulls, self.commit_due, round, self.trim.due];
         all.into_iter().flatten().min().unwrap_or(Timestamp(i64::MAX))
     }
 
@@ -194,7 +199,13 @@ impl Runner {
                 let heard = self.machine.heard_of(session, now);
                 let _ = reply.send(heard.map(|_| ()).ok_or(GroupError::SessionEnded));
             }
-            Command::Pull { session, room, until, reply } => match self.machine.heard_of(session, now) {
+            Command::Attach { name, reply } => {
+                let attached = self.machine.attach(&name, Uuid::new_v4(), now);
+                let group = &self.machine.record.name;
+                self.round_due = self.round_due.map(|due| if self.interested { due } else { now });
+                let _ = reply.send(attached.map_err(|_| GroupError::TooManyMembers(group.clone())));
+            }
+            Command::Pull { session, room, until, lease_us, reply } => match self.machine.heard_of(session, now) {
                 None => drop(reply.send(Err(GroupError::SessionEnded))),
                 Some(member) => {
                     self.end_pulls(member);
@@ -202,7 +213,7 @@ impl Runner {
                         events: room.events.clamp(1, limits::PULL_EVENTS_MAX),
                         bytes: room.bytes.clamp(1, limits::PULL_BYTES_MAX),
                     };
-                    self.waiting.push(Waiting { member, room, until, reply });
+                    self.waiting.push(Waiting { member, room, until, lease_us, reply });
                 }
             },
             Command::Ack { session, tokens, reply } => match self.machine.heard_of(session, now) {
@@ -323,8 +334,8 @@ impl Runner {
     async fn serve(&mut self, now: Timestamp) {
         let mut at = 0;
         while at < self.waiting.len() {
-            let (member, room) = (self.waiting[at].member, self.waiting[at].room);
-            let handed = self.take(member, room, now).await;
+            let Waiting { member, room, lease_us, .. } = self.waiting[at];
+            let handed = self.take(member, room, lease_us, now).await;
             let ended = self.waiting[at].until <= now || !self.machine.is_member(member);
             if handed.is_empty() && !ended {
                 at += 1;
@@ -343,18 +354,18 @@ impl Runner {
     }
 
     /// What there is, and what reading on brings, until there is no more room for it.
-    async fn take(&mut self, member: MemberId, room: PageLimit, now: Timestamp) -> Vec<Handed> {
+    async fn take(&mut self, member: MemberId, room: PageLimit, lease_us: Option<i64>, now: Timestamp) -> Vec<Handed> {
         if !self.machine.may_take(member) {
             return Vec::new();
         }
-        let mut handed = self.machine.take(member, room, now);
+        let mut handed = self.machine.take(member, room, lease_us, now);
         for _ in 0..limits::READS_AT_ONCE {
             let bytes: usize = handed.iter().map(|one| one.event.raw().len()).sum();
             let left = PageLimit { events: room.events - handed.len(), bytes: room.bytes.saturating_sub(bytes) };
             if left.events == 0 || left.bytes == 0 || !self.read_on(now).await {
                 break;
             }
-            handed.extend(self.machine.take(member, left, now));
+            handed.extend(self.machine.take(member, left, lease_us, now));
         }
         handed
     }
@@ -409,6 +420,9 @@ impl Runner {
         let Some(UnderWay { committing, owed, .. }) = self.under_way.take() else { return };
         match outcome {
             Ok(_) => {
+                if self.machine.record.queue {
+                    self.trim.something_left(now);
+                }
                 self.machine.committed(committing, now);
                 owed.into_iter().for_each(|owed| owed.pay(Ok(())));
             }
@@ -417,7 +431,6 @@ impl Runner {
                 tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "a group begins anew");
                 let error = GroupError::Commit(error);
                 owed.into_iter().chain(self.owed.drain(..)).for_each(|owed| owed.pay(Err(&error)));
-                self.machine.begin_anew();
                 self.load_until_it_works(stop).await;
             }
         }

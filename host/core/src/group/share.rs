@@ -64,6 +64,11 @@ pub struct Share {
 const VERSION: u8 = 1;
 
 impl Share {
+    /// Everything of the share before it is settled.
+    pub fn floor(&self) -> Position {
+        self.pending.keys().next().copied().unwrap_or(self.next)
+    }
+
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.pending.len() * 4);
         out.put_u8(VERSION);

@@ -7,11 +7,14 @@
 mod shares;
 mod take;
 
+pub(super) use take::Taken;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
+use crate::group::message;
 use crate::group::share::{SHARES, SLOTS, Tries, share_of, slot_of};
 use crate::store::PageLimit;
 
@@ -24,6 +27,9 @@ type LaneId = u64;
 struct Entry {
     event: Event,
     tries: Tries,
+    expires_at: Timestamp,
+    /// It was a dead letter.
+    replayed: bool,
     state: State,
 }
 
@@ -89,6 +95,7 @@ pub(super) struct Gone {
     pub(super) tries: Tries,
     pub(super) slot: u8,
     pub(super) key: Option<Arc<str>>,
+    pub(super) replayed: bool,
 }
 
 #[derive(Debug)]
@@ -168,7 +175,7 @@ impl Lanes {
     }
 
     /// Takes in an event that nobody has, in its place among those of its key.
-    pub(super) fn add(&mut self, event: Event, tries: Tries, keyless: bool, now: Timestamp) {
+    pub(super) fn add(&mut self, event: Event, tries: Tries, keyless: bool, replayed: bool, now: Timestamp) {
         let (slot, key) = Self::slot(&event, keyless);
         let known = key.and_then(|key| self.by_key.get(key).copied());
         let id = known.unwrap_or_else(|| {
@@ -181,12 +188,14 @@ impl Lanes {
             self.lanes.insert(self.next_lane, lane);
             self.next_lane
         });
+        let times = if keyless { message::times(&event) } else { message::ALWAYS };
+        let tries = Tries { not_before: tries.not_before.max(times.not_before), ..tries };
         self.events += 1;
         self.bytes += event.raw().len();
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.parked.remove(&event.position());
         let at = lane.entries.partition_point(|entry| entry.event.position() < event.position());
-        lane.entries.insert(at, Entry { event, tries, state: State::Idle });
+        lane.entries.insert(at, Entry { event, tries, expires_at: times.expires_at, replayed, state: State::Idle });
         self.put_in_place(id, now);
     }
 
@@ -310,7 +319,8 @@ impl Lanes {
                 self.leases.remove(&(until, token));
             }
         }
-        let gone = Gone { event: entry.event.clone(), tries: entry.tries, slot, key };
+        let (tries, replayed) = (entry.tries, entry.replayed);
+        let gone = Gone { event: entry.event.clone(), tries, slot, key, replayed };
         self.settling.push((id, position));
         self.put_in_place(id, now);
         Some(gone)

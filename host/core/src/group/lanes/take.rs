@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Handed, LaneId, Lanes, MemberId, State};
+use super::{Gone, Handed, LaneId, Lanes, MemberId, State};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::store::PageLimit;
@@ -20,12 +20,13 @@ impl Lanes {
         room: PageLimit,
         until: Timestamp,
         now: Timestamp,
-    ) -> Vec<Handed> {
+    ) -> Taken {
         let busy = self.unacknowledged(member) > 0;
-        let mut taking = Taking { member, room, until, now, handed: Vec::new(), bytes: 0, busy, alone: false };
+        let taken = Taken::default();
+        let mut taking = Taking { member, room, until, now, taken, bytes: 0, busy, alone: false };
         while let Some((_, id)) = self.held.get(&member).and_then(|held| held.first().copied()) {
             if !self.take_from(id, &mut taking) {
-                return taking.handed;
+                return taking.taken;
             }
         }
         if self.held.get(&member).is_some_and(BTreeSet::is_empty) {
@@ -34,11 +35,11 @@ impl Lanes {
         for slot in slots {
             while let Some((_, id)) = self.ready[usize::from(slot)].first().copied() {
                 if !self.take_from(id, &mut taking) {
-                    return taking.handed;
+                    return taking.taken;
                 }
             }
         }
-        taking.handed
+        taking.taken
     }
 
     /// Whether there may be more for the member.
@@ -52,8 +53,16 @@ impl Lanes {
             if entry.tries.not_before > taking.now {
                 break;
             }
+            if entry.expires_at <= taking.now {
+                entry.state = State::Settling;
+                let (event, tries, replayed) = (entry.event.clone(), entry.tries, entry.replayed);
+                self.settling.push((id, event.position()));
+                let gone = Gone { event, tries, slot: lane.slot, key: lane.key.clone(), replayed };
+                taking.taken.expired.push(gone);
+                continue;
+            }
             let alone = entry.tries.lost >= ALONE_AFTER_LOSSES;
-            full = taking.is_full(&entry.event) || (alone && (taking.busy || !taking.handed.is_empty()));
+            full = taking.is_full(&entry.event) || (alone && (taking.busy || !taking.taken.handed.is_empty()));
             if full {
                 break;
             }
@@ -66,7 +75,7 @@ impl Lanes {
             self.out.insert(token, (id, entry.event.position()));
             self.leases.insert((taking.until, token));
             taking.bytes += entry.event.raw().len();
-            taking.handed.push(Handed { token, event: entry.event.clone(), tries: entry.tries });
+            taking.taken.handed.push(Handed { token, event: entry.event.clone(), tries: entry.tries });
             taking.alone = alone;
             full = alone;
             if full {
@@ -78,13 +87,20 @@ impl Lanes {
     }
 }
 
+/// What one member gets, and what had expired before anyone could.
+#[derive(Debug, Default)]
+pub(in crate::group) struct Taken {
+    pub(in crate::group) handed: Vec<Handed>,
+    pub(in crate::group) expired: Vec<Gone>,
+}
+
 /// What one member is about to get.
 struct Taking {
     member: MemberId,
     room: PageLimit,
     until: Timestamp,
     now: Timestamp,
-    handed: Vec<Handed>,
+    taken: Taken,
     bytes: usize,
     /// It has others in hand.
     busy: bool,
@@ -94,6 +110,8 @@ struct Taking {
 impl Taking {
     fn is_full(&self, next: &Event) -> bool {
         let bytes = self.bytes + next.raw().len();
-        self.alone || self.handed.len() >= self.room.events || (!self.handed.is_empty() && bytes > self.room.bytes)
+        self.alone
+            || self.taken.handed.len() >= self.room.events
+            || (!self.taken.handed.is_empty() && bytes > self.room.bytes)
     }
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Committing, Leased, Machine};
+use super::{Committing, Machine};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::group::dead_letter::DeadLetter;
-use crate::group::{COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_SHARES, parked_key, share_key};
+use crate::group::{
+    COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_SHARES, parked_key, share_key,
+};
 use crate::record::GenerationId;
 use crate::store::{Change, DocumentChange, Guard, PageLimit, Unit};
 
@@ -34,6 +36,10 @@ impl Machine {
         for (position, letter) in self.letters.drain(..) {
             let key = DeadLetter::key(group, position);
             documents.push(change(COLLECTION_DEAD_LETTERS, key, letter.map(|letter| letter.encode())));
+        }
+        for (position, event) in self.replayed.drain(..) {
+            let value = event.map(|event| event.raw().clone());
+            documents.push(change(COLLECTION_REPLAYED, DeadLetter::key(group, position), value));
         }
         self.parked.retain(|key, (count, dirty)| {
             if std::mem::take(dirty) {
@@ -81,8 +87,7 @@ impl Machine {
 
     /// Everything before it is settled, in every share of this host.
     pub(in crate::group) fn floor(&self) -> Option<Position> {
-        let floor = |leased: &Leased| leased.share.pending.keys().next().copied().unwrap_or(leased.share.next);
-        self.leased.values().map(floor).min()
+        self.leased.values().map(|leased| leased.share.floor()).min()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::group::config::{CommitStrategy, Delivery, GroupRecord, Mode, ParkedKeys};
 use crate::group::dead_letter::{DeadLetter, Reason, Why};
-use crate::group::lanes::{Gone, Handed, Lanes, MemberId, Token};
+use crate::group::lanes::{Gone, Handed, Lanes, MemberId, Taken, Token};
 use crate::group::share::{SHARES, SLOTS, Share, Tries, share_of};
 use crate::limits::group as limits;
 use crate::store::PageLimit;
@@ -37,6 +37,8 @@ pub(super) struct Member {
     pub(super) deadline: Timestamp,
     /// Handed out by itself; nothing else is handed out until it is settled.
     alone: Option<Token>,
+    /// It makes single calls: what it has in hand tells that it is alive.
+    single_calls: bool,
 }
 
 /// Counts since the group was loaded.
@@ -70,15 +72,17 @@ pub(super) struct Machine {
     /// Dead letters by key, and whether the store has to be told.
     parked: HashMap<Arc<str>, (u64, bool)>,
     letters: Vec<(Position, Option<DeadLetter>)>,
+    /// What the store has to keep of replayed events, or to forget.
+    replayed: Vec<(Position, Option<Event>)>,
     pub(super) counts: Counts,
 }
 
 impl Machine {
-    pub(super) fn new(record: GroupRecord, keyless: bool, host: Uuid, first_token: Token) -> Self {
+    pub(super) fn new(record: GroupRecord, host: Uuid, first_token: Token) -> Self {
         Self {
+            keyless: record.queue,
             record,
             host,
-            keyless,
             leased: BTreeMap::new(),
             lanes: Lanes::new(first_token),
             members: BTreeMap::new(),
@@ -86,6 +90,7 @@ impl Machine {
             turn: 0,
             parked: HashMap::new(),
             letters: Vec::new(),
+            replayed: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -115,6 +120,7 @@ impl Machine {
         self.lanes = Lanes::new(self.lanes.next_token());
         self.leased.clear();
         self.letters.clear();
+        self.replayed.clear();
         self.parked.clear();
     }
 
@@ -178,7 +184,7 @@ impl Machine {
     /// Of such events, those behind a dead letter follow it.
     pub(super) fn follow_letter(&mut self, letter: &DeadLetter, now: Timestamp) {
         let Some(key) = key_of(&letter.event, self.keyless) else { return };
-        if letter.why.resets == self.record.resets
+        if letter.why.parks(self.record.resets)
             && let Some(back) = self.lanes.idle_behind(&key, letter.position())
         {
             self.give_up(&back, &Why { reason: Reason::Follows, ..Why::default() }, now);
@@ -205,15 +211,30 @@ impl Machine {
     }
 
     /// The events of those positions that the log still has; the others are settled by that.
-    pub(super) fn take_in_pending(&mut self, number: usize, events: Vec<Event>, now: Timestamp) {
+    pub(super) fn take_in_pending(
+        &mut self,
+        number: usize,
+        events: Vec<Event>,
+        replayed: &HashMap<Position, Event>,
+        now: Timestamp,
+    ) {
         let Some(leased) = self.leased.get_mut(&number) else { return };
         let before = leased.share.pending.len();
-        let found: Vec<Position> = events.iter().map(Event::position).collect();
-        leased.share.pending.retain(|position, _| found.binary_search(position).is_ok());
+        let found: HashMap<Position, Event> = events.into_iter().map(|event| (event.position(), event)).collect();
+        let events: Vec<(Event, bool)> = leased
+            .share
+            .pending
+            .keys()
+            .filter_map(|position| {
+                let was_replayed = replayed.get(position).map(|event| (event.clone(), true));
+                was_replayed.or_else(|| Some((found.get(position)?.clone(), false)))
+            })
+            .collect();
+        leased.share.pending.retain(|position, _| found.contains_key(position) || replayed.contains_key(position));
         leased.dirty |= leased.share.pending.len() < before;
-        for event in events {
+        for (event, replayed) in events {
             let tries = leased.share.pending.get(&event.position()).copied().unwrap_or_default();
-            self.lanes.add(event, tries, self.keyless, now);
+            self.lanes.add(event, tries, self.keyless, replayed, now);
         }
     }
 
@@ -230,12 +251,12 @@ impl Machine {
             match parked.filter(|_| self.record.config.parked_keys == ParkedKeys::Follow) {
                 Some(key) => {
                     leased.dirty = true;
-                    let gone = Gone { event, tries: Tries::default(), slot, key: Some(key) };
+                    let gone = Gone { event, tries: Tries::default(), slot, key: Some(key), replayed: false };
                     self.park(gone, Why { reason: Reason::Follows, ..Why::default() }, now);
                 }
                 None => {
                     leased.share.pending.insert(event.position(), Tries::default());
-                    self.lanes.add(event, Tries::default(), self.keyless, now);
+                    self.lanes.add(event, Tries::default(), self.keyless, false, now);
                 }
             }
         }
@@ -258,8 +279,23 @@ impl Machine {
         let id = self.next_member;
         self.next_member += 1;
         let deadline = self.session_deadline(now);
-        self.members.insert(id, Member { name: name.into(), session, joined_at: now, deadline, alone: None });
+        let member = Member { name: name.into(), session, joined_at: now, deadline, alone: None, single_calls: false };
+        self.members.insert(id, member);
         Ok(id)
+    }
+
+    /// The member of that name, made if there is none.
+    pub(super) fn attach(&mut self, name: &str, session: Uuid, now: Timestamp) -> Result<Uuid, TooManyMembers> {
+        let known = self.members.values().find(|member| &*member.name == name).map(|member| member.session);
+        if let Some(known) = known {
+            self.heard_of(known, now);
+            return Ok(known);
+        }
+        let id = self.join(name, session, now)?;
+        if let Some(member) = self.members.get_mut(&id) {
+            member.single_calls = true;
+        }
+        Ok(session)
     }
 
     fn session_deadline(&self, now: Timestamp) -> Timestamp {
@@ -334,15 +370,23 @@ impl Machine {
 
     /// Hands out. Deliveries of a group that delivers at most once are settled with it, and go to the member
     /// when that is committed.
-    pub(super) fn take(&mut self, member: MemberId, room: PageLimit, now: Timestamp) -> Vec<Handed> {
+    pub(super) fn take(
+        &mut self,
+        member: MemberId,
+        room: PageLimit,
+        lease_us: Option<i64>,
+        now: Timestamp,
+    ) -> Vec<Handed> {
         if !self.may_take(member) || self.is_short(member) {
             return Vec::new();
         }
-        let until = Timestamp(now.0.saturating_add(self.record.config.ack_timeout_us()));
+        let lease_us = lease_us.unwrap_or(self.record.config.ack_timeout_us());
+        let until = Timestamp(now.0.saturating_add(lease_us));
         let place = self.members.keys().position(|id| *id == member).unwrap_or(0);
         self.turn = self.turn.wrapping_add(1);
         let slots = slots_of(place, self.members.len(), self.turn);
-        let handed = self.lanes.take(member, slots, room, until, now);
+        let Taken { handed, expired } = self.lanes.take(member, slots, room, until, now);
+        self.expire(expired, now);
         self.counts.delivered += handed.len() as u64;
         self.counts.redelivered += handed.iter().filter(|one| one.tries.count() > 0).count() as u64;
         if let ([one], Some(state)) = (&handed[..], self.members.get_mut(&member)) {
@@ -360,10 +404,15 @@ impl Machine {
 
     /// Does what is due. `true` if there is something to commit.
     pub(super) fn tick(&mut self, now: Timestamp) {
-        let gone: Vec<MemberId> =
+        let silent: Vec<MemberId> =
             self.members.iter().filter(|(_, member)| member.deadline <= now).map(|(id, _)| *id).collect();
-        for member in gone {
-            self.remove(member, now, true);
+        let next = self.session_deadline(now);
+        for id in silent {
+            let works = self.lanes.unacknowledged(id) > 0;
+            match self.members.get_mut(&id) {
+                Some(member) if member.single_calls && works => member.deadline = next,
+                _ => self.remove(id, now, true),
+            }
         }
         while let Some(token) = self.lanes.expired(now) {
             self.lose(token, now);

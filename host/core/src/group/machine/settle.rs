@@ -71,6 +71,9 @@ impl Machine {
             leased.share.pending.remove(&gone.event.position());
             leased.dirty = true;
         }
+        if gone.replayed {
+            self.replayed.push((gone.event.position(), None));
+        }
     }
 
     pub(in crate::group) fn nack(
@@ -181,6 +184,20 @@ impl Machine {
         }
     }
 
+    /// Events whose time to live was over when someone would have got them.
+    pub(super) fn expire(&mut self, gone: Vec<Gone>, now: Timestamp) {
+        for gone in gone {
+            self.no_longer_pending(&gone);
+            if self.record.config.dead_letters == DeadLetters::Keep {
+                // Nothing follows it: whoever set a time to live wants the next one.
+                let gone = Gone { key: None, ..gone };
+                self.park(gone, Why { reason: Reason::Expired, ..Why::default() }, now);
+            } else {
+                self.counts.dropped += 1;
+            }
+        }
+    }
+
     pub(super) fn park(&mut self, gone: Gone, why: Why, now: Timestamp) {
         self.counts.parked += 1;
         if let Some(key) = gone.key {
@@ -209,7 +226,8 @@ impl Machine {
             if !is_there {
                 leased.share.pending.insert(position, Tries::default());
                 leased.dirty = true;
-                self.lanes.add(letter.event.clone(), Tries::default(), self.keyless, now);
+                self.lanes.add(letter.event.clone(), Tries::default(), self.keyless, true, now);
+                self.replayed.push((position, Some(letter.event.clone())));
             }
             self.no_longer_parked(&letter);
             count += 1;
@@ -223,7 +241,8 @@ impl Machine {
     }
 
     fn no_longer_parked(&mut self, letter: &DeadLetter) {
-        let key = Lanes::slot(&letter.event, self.keyless).1.filter(|_| letter.why.resets == self.record.resets);
+        let parks = letter.why.parks(self.record.resets);
+        let key = Lanes::slot(&letter.event, self.keyless).1.filter(|_| parks);
         if let Some(key) = key {
             self.lanes.unpark(key, letter.position());
         }

@@ -25,6 +25,9 @@ pub(super) struct Known {
     pub(super) refused: u32,
     pub(super) lost: u32,
     pub(super) not_before: i64,
+    pub(super) expires_at: i64,
+    /// What its publisher has said.
+    delayed_until: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -54,11 +57,22 @@ impl Known {
     fn is_over(&self) -> bool {
         matches!(self.state, State::Done | State::Parked)
     }
+
+    /// As if it had never been handed out.
+    fn afresh(&mut self, state: State) {
+        (self.state, self.refused, self.lost, self.not_before) = (state, 0, 0, self.delayed_until);
+    }
+
+    /// It goes as soon as someone would get it.
+    pub(super) fn has_expired(&self, now: i64) -> bool {
+        self.state == State::Waiting && self.expires_at <= now && self.not_before <= now
+    }
 }
 
 impl Reference {
-    pub(super) fn published(&mut self, position: u64, key: String) {
-        let known = Known { key, state: State::Waiting, refused: 0, lost: 0, not_before: 0 };
+    pub(super) fn published(&mut self, position: u64, key: String, not_before: i64, expires_at: i64) {
+        let (state, delayed_until) = (State::Waiting, not_before);
+        let known = Known { key, state, refused: 0, lost: 0, not_before, expires_at, delayed_until };
         self.events.insert(position, known);
     }
 
@@ -172,8 +186,13 @@ impl Reference {
         let of_key = || self.events.iter().filter(|(_, other)| other.key == known.key);
         let others_hold = of_key().any(|(_, other)| other.holder().is_some_and(|holder| holder != who));
         let mut before = of_key().take_while(|(at, _)| **at < position);
-        let in_turn = before.all(|(_, other)| other.is_over() || other.holder() == Some(who));
-        known.state == State::Waiting && known.not_before <= self.now && !others_hold && in_turn
+        let now = self.now;
+        let in_turn = before.all(|(_, other)| other.is_over() || other.holder() == Some(who) || other.has_expired(now));
+        known.state == State::Waiting
+            && known.expires_at > now
+            && known.not_before <= self.now
+            && !others_hold
+            && in_turn
     }
 
     /// Whether it is about to become a dead letter, because an earlier one of its key is.
@@ -296,8 +315,7 @@ impl Reference {
     pub(super) fn reset(&mut self, to: u64) {
         self.resets += 1;
         for (position, known) in &mut self.events {
-            let state = if *position < to { State::Done } else { State::Waiting };
-            *known = Known { state, refused: 0, lost: 0, not_before: 0, key: known.key.clone() };
+            known.afresh(if *position < to { State::Done } else { State::Waiting });
         }
     }
 
@@ -306,6 +324,14 @@ impl Reference {
     /// Holds the group's dead letters against what is known. Followers may be there already or not.
     pub(super) fn check_letters(&mut self, letters: &[DeadLetter]) {
         self.follow(letters);
+        for letter in letters.iter().filter(|letter| letter.why.reason == Reason::Expired) {
+            let now = self.now;
+            let known = self.events.get_mut(&letter.position().0).expect("it was published");
+            assert!(known.is_over() || known.expires_at <= now, "it has not expired: {known:?}");
+            if known.has_expired(now) && letter.why.resets == self.resets {
+                known.state = State::Done;
+            }
+        }
         for letter in letters.iter().filter(|letter| letter.why.resets == self.resets) {
             let position = letter.position().0;
             let known = &self.events[&position];
@@ -354,7 +380,7 @@ impl Reference {
                 // After a reset it waits already.
                 continue;
             }
-            *known = Known { state: State::Waiting, refused: 0, lost: 0, not_before: 0, key: known.key.clone() };
+            known.afresh(State::Waiting);
         }
     }
 }

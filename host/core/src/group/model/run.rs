@@ -12,7 +12,8 @@ use super::reference::{Known, Reference, State, Who};
 use crate::clock::{ManualClock, Timestamp};
 use crate::event::{NewEvent, Position};
 use crate::group::config::{CommitStrategy, DeadLetters, Delivery, GroupConfig, Mode, ParkedKeys, RetryConfig, Start};
-use crate::group::{DeadLetter, GroupError, Membership, Nack, Settled, Token, Which};
+use crate::group::message::{EXPIRES_AT, NOT_BEFORE};
+use crate::group::{DeadLetter, GroupError, GroupRecord, Membership, Nack, Settled, Token, Which};
 use crate::guest::{ComponentError, GuestEngine, GuestModule};
 use crate::host::{Host, HostOptions, HostParts};
 use crate::log::publish::Append;
@@ -46,8 +47,10 @@ pub async fn run(seed: u64, steps: usize, open: impl AsyncFn() -> Arc<dyn Store>
     let clock = ManualClock::at(Timestamp(1_700_000_000_000_000));
     let store = Arc::new(Faulty::new(open().await));
     let host = host_over(Arc::clone(&store), &clock).await;
-    host.groups.create(GROUP, config.clone(), Start::First).await.expect("a group is made");
-    let history = History(vec![format!("{config:?}")]);
+    let queue = random.percent(30);
+    let config = if queue { GroupConfig { streams: vec![STREAMS[0].into()], ..config } } else { config };
+    make(&host, &config, queue).await;
+    let history = History(vec![format!("queue: {queue}, {config:?}")]);
     let reference = Reference {
         config,
         events: BTreeMap::new(),
@@ -56,8 +59,18 @@ pub async fn run(seed: u64, steps: usize, open: impl AsyncFn() -> Arc<dyn Store>
         now: clock_us(&clock),
         resets: 0,
     };
-    let mut run =
-        Run { random, reference, clock, store, host, open, connected: BTreeMap::new(), tokens: Vec::new(), history };
+    let mut run = Run {
+        random,
+        reference,
+        clock,
+        store,
+        host,
+        open,
+        connected: BTreeMap::new(),
+        tokens: Vec::new(),
+        queue,
+        history,
+    };
     for _ in 0..steps {
         run.step().await;
         run.settle_down().await;
@@ -68,6 +81,15 @@ pub async fn run(seed: u64, steps: usize, open: impl AsyncFn() -> Arc<dyn Store>
 fn clock_us(clock: &ManualClock) -> i64 {
     use crate::clock::Clock;
     clock.now().0
+}
+
+async fn make(host: &Host, config: &GroupConfig, queue: bool) {
+    if queue {
+        let record = GroupRecord { name: GROUP.into(), config: config.clone(), queue, ..GroupRecord::default() };
+        assert!(host.groups.put(GROUP, None, &record).await.expect("a queue's group is made"));
+    } else {
+        host.groups.create(GROUP, config.clone(), Start::First).await.expect("a group is made");
+    }
 }
 
 async fn host_over(store: Arc<Faulty>, clock: &ManualClock) -> Arc<Host> {
@@ -121,6 +143,7 @@ struct Run<F> {
     connected: BTreeMap<Who, Membership>,
     /// Every delivery ever, so that late words on old ones are tried too.
     tokens: Vec<(Who, Token)>,
+    queue: bool,
     history: History,
 }
 
@@ -185,23 +208,36 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
     }
 
     async fn publish(&mut self) {
-        let stream = *self.random.pick(&STREAMS);
-        let count = 1 + self.random.below(4);
-        let keys: Vec<Option<&str>> =
-            (0..count).map(|_| self.random.percent(80).then(|| *self.random.pick(&KEYS))).collect();
-        let event = |key: &Option<&str>| NewEvent {
-            id: Uuid::now_v7(),
-            event_type: "t".into(),
-            key: key.map(str::to_owned),
-            data: Bytes::from_static(b"{}"),
-            ..NewEvent::default()
-        };
-        let events = keys.iter().map(event).collect();
+        let stream = if self.queue { STREAMS[0] } else { *self.random.pick(&STREAMS) };
+        let now = self.reference.now;
+        let mut events = Vec::new();
+        let mut said = Vec::new();
+        for _ in 0..=self.random.below(4) {
+            let key = self.random.percent(80).then(|| *self.random.pick(&KEYS));
+            let delayed = self.queue && self.random.percent(20);
+            let expires = self.queue && self.random.percent(20);
+            let not_before = if delayed { now + self.random.below(4_000_000) as i64 } else { 0 };
+            let expires_at = if expires { now + self.random.below(6_000_000) as i64 } else { i64::MAX };
+            let mut headers = Vec::new();
+            headers.extend(delayed.then(|| (NOT_BEFORE.to_owned(), not_before.to_string())));
+            headers.extend(expires.then(|| (EXPIRES_AT.to_owned(), expires_at.to_string())));
+            events.push(NewEvent {
+                id: Uuid::now_v7(),
+                event_type: "t".into(),
+                key: key.map(str::to_owned),
+                data: Bytes::from_static(b"{}"),
+                headers,
+                ..NewEvent::default()
+            });
+            said.push((key, not_before, expires_at));
+        }
         let append = Append { stream: stream.into(), events, ..Append::default() };
         let appended = self.host.publisher.append(append).await.expect("it is appended");
-        self.tell(|| format!("published {keys:?} to {stream} at {}", appended.first_position));
-        for (key, position) in keys.into_iter().zip(appended.first_position.0..) {
-            self.reference.published(position, key.unwrap_or(stream).to_owned());
+        self.tell(|| format!("published {said:?} to {stream} at {}", appended.first_position));
+        for ((key, not_before, expires_at), position) in said.into_iter().zip(appended.first_position.0..) {
+            let lone = if self.queue { format!("#{position}") } else { stream.to_owned() };
+            let key = key.map_or(lone, str::to_owned);
+            self.reference.published(position, key, not_before, expires_at);
         }
     }
 
@@ -373,6 +409,9 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
     }
 
     async fn reset(&mut self) {
+        if self.queue {
+            return;
+        }
         let tail = self.host.reader.tail().next().0;
         let to = self.random.below(tail + 1);
         let answer = self.host.groups.reset(GROUP, Start::Position(to)).await.expect("it is reset");
@@ -413,7 +452,7 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
             .iter()
             .filter(|letter| match &which {
                 Which::All => true,
-                Which::Key(key) => letter.event.key().unwrap_or(letter.event.stream()) == key,
+                Which::Key(key) => letter.event.key() == Some(key),
                 Which::Positions(positions) => positions.contains(&letter.position()),
             })
             .collect();
@@ -481,7 +520,9 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
             assert_eq!(count, self.reference.settle_noted(who));
             self.settle_down().await;
         }
-        let open = self.reference.events.iter().find(|(_, known)| !matches!(known.state, State::Done | State::Parked));
+        let now = self.reference.now;
+        let is_over = |known: &Known| matches!(known.state, State::Done | State::Parked) || known.has_expired(now);
+        let open = self.reference.events.iter().find(|(_, known)| !is_over(known));
         assert!(open.is_none(), "an event is lost: {open:?}");
         self.host.stop().await;
     }

@@ -30,7 +30,6 @@ use wasmill_core::store::{
 };
 
 use super::{SqliteOptions, SqliteStore};
-use crate::tests::random;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const ALL: PageLimit = PageLimit { events: 100_000, bytes: 1 << 30 };
