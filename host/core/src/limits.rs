@@ -149,6 +149,8 @@ pub mod group {
     pub const RETRY_FACTOR_MAX: u64 = 100;
     pub const RETRY_LONGEST_MS: u64 = 60_000;
     pub const RETRY_MS_MAX: u64 = 24 * 3_600_000;
+    /// Ten years: how far ahead a message may be delayed, or expire.
+    pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 3_600_000;
     /// Dead letters that are listed, replayed or removed at once.
     pub const LETTERS_PAGE: usize = 100;
     /// Settled messages of a queue are removed from the log so long after the first of them was.

@@ -11,6 +11,7 @@ mod app;
 mod convert;
 mod pages;
 mod publish;
+mod queues;
 mod rights;
 mod stream_configs;
 

@@ -3,10 +3,11 @@
 use crate::clock::Timestamp;
 use crate::event::Event;
 
-/// Microseconds since 1970: it is not handed out before, and holds its key until then.
-pub const NOT_BEFORE: &str = "wasmill-not-before-us";
-/// Microseconds since 1970: it is not handed out from then on.
-pub const EXPIRES_AT: &str = "wasmill-expires-at-us";
+/// Milliseconds from its recording on: it is not handed out before, and holds its key until then. Counted from
+/// there, and not given as a time, so that a message that is sent again is the same.
+pub const DELAY_MS: &str = "wasmill-delay-ms";
+/// Milliseconds from its recording on: it is not handed out from then on.
+pub const TIME_TO_LIVE_MS: &str = "wasmill-time-to-live-ms";
 
 /// When a message may be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +22,13 @@ pub(super) const ALWAYS: Times = Times { not_before: Timestamp(0), expires_at: T
 pub(super) fn times(event: &Event) -> Times {
     let mut times = ALWAYS;
     for (name, value) in event.headers() {
-        let Ok(us) = value.parse() else { continue };
+        let after = || {
+            let ms: i64 = value.parse().ok()?;
+            Some(Timestamp(event.recorded_at().0.saturating_add(ms.saturating_mul(1_000))))
+        };
         match name {
-            NOT_BEFORE => times.not_before = Timestamp(us),
-            EXPIRES_AT => times.expires_at = Timestamp(us),
+            DELAY_MS => times.not_before = after().unwrap_or(times.not_before),
+            TIME_TO_LIVE_MS => times.expires_at = after().unwrap_or(times.expires_at),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ mod group;
 mod log;
 mod plugin;
 mod projection;
+mod queue;
 pub(crate) mod status;
 mod stream;
 
@@ -22,6 +23,7 @@ use crate::proto::group_service_server::{GroupServiceServer, SERVICE_NAME as GRO
 use crate::proto::log_service_server::{LogServiceServer, SERVICE_NAME as LOG};
 use crate::proto::plugin_service_server::{PluginServiceServer, SERVICE_NAME as PLUGIN};
 use crate::proto::projection_service_server::{ProjectionServiceServer, SERVICE_NAME as PROJECTION};
+use crate::proto::queue_service_server::{QueueServiceServer, SERVICE_NAME as QUEUE};
 use crate::proto::stream_service_server::{SERVICE_NAME as STREAM, StreamServiceServer};
 
 const MIB: usize = 1024 * 1024;
@@ -43,7 +45,7 @@ pub(crate) struct Grpc {
 impl Grpc {
     pub(crate) async fn new(app: Arc<App>) -> Self {
         let health = HealthReporter::new();
-        for service in [LOG, STREAM, GROUP, PLUGIN, PROJECTION] {
+        for service in [LOG, STREAM, GROUP, QUEUE, PLUGIN, PROJECTION] {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
         let reflection = tonic_reflection::server::Builder::configure()
@@ -54,12 +56,14 @@ impl Grpc {
         let log = LogServiceServer::new(log::LogApi(Arc::clone(&app)));
         let stream = StreamServiceServer::new(stream::StreamApi(Arc::clone(&app)));
         let group = GroupServiceServer::new(group::GroupApi(Arc::clone(&app)));
+        let queue = QueueServiceServer::new(queue::QueueApi(Arc::clone(&app)));
         let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
         let projection = ProjectionServiceServer::new(projection::ProjectionApi(app));
         let health_service = tonic_health::server::HealthService::from_health_reporter(health.clone());
         let router = Routes::new(log.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(stream.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(group.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
+            .add_service(queue.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))
             .add_service(projection.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
@@ -71,7 +75,7 @@ impl Grpc {
 
     /// Tells health checkers to send their traffic elsewhere.
     pub(crate) async fn drain(&self) {
-        for service in ["", LOG, STREAM, GROUP, PLUGIN, PROJECTION] {
+        for service in ["", LOG, STREAM, GROUP, QUEUE, PLUGIN, PROJECTION] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
     }

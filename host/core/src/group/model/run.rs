@@ -12,7 +12,7 @@ use super::reference::{Known, Reference, State, Who};
 use crate::clock::{ManualClock, Timestamp};
 use crate::event::{NewEvent, Position};
 use crate::group::config::{CommitStrategy, DeadLetters, Delivery, GroupConfig, Mode, ParkedKeys, RetryConfig, Start};
-use crate::group::message::{EXPIRES_AT, NOT_BEFORE};
+use crate::group::message::{DELAY_MS, TIME_TO_LIVE_MS};
 use crate::group::{DeadLetter, GroupError, GroupRecord, Membership, Nack, Settled, Token, Which};
 use crate::guest::{ComponentError, GuestEngine, GuestModule};
 use crate::host::{Host, HostOptions, HostParts};
@@ -216,11 +216,12 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
             let key = self.random.percent(80).then(|| *self.random.pick(&KEYS));
             let delayed = self.queue && self.random.percent(20);
             let expires = self.queue && self.random.percent(20);
-            let not_before = if delayed { now + self.random.below(4_000_000) as i64 } else { 0 };
-            let expires_at = if expires { now + self.random.below(6_000_000) as i64 } else { i64::MAX };
+            let (delay, time_to_live) = (self.random.below(4_000) as i64, self.random.below(6_000) as i64);
+            let not_before = if delayed { now + delay * 1_000 } else { 0 };
+            let expires_at = if expires { now + time_to_live * 1_000 } else { i64::MAX };
             let mut headers = Vec::new();
-            headers.extend(delayed.then(|| (NOT_BEFORE.to_owned(), not_before.to_string())));
-            headers.extend(expires.then(|| (EXPIRES_AT.to_owned(), expires_at.to_string())));
+            headers.extend(delayed.then(|| (DELAY_MS.to_owned(), delay.to_string())));
+            headers.extend(expires.then(|| (TIME_TO_LIVE_MS.to_owned(), time_to_live.to_string())));
             events.push(NewEvent {
                 id: Uuid::now_v7(),
                 event_type: "t".into(),

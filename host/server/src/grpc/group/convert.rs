@@ -19,11 +19,11 @@ fn invalid(at: &str, text: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidArgument, format!("{at}: {text}")).with(at, text)
 }
 
-pub(super) fn session(text: &str) -> Result<Uuid, Problem> {
+pub(in crate::grpc) fn session(text: &str) -> Result<Uuid, Problem> {
     Uuid::try_parse(text).map_err(|_| invalid("session", "it is no session: JoinGroup gives one"))
 }
 
-pub(super) fn start(start: Option<proto::GroupStart>) -> Start {
+pub(in crate::grpc) fn start(start: Option<proto::GroupStart>) -> Start {
     match start.and_then(|start| start.kind) {
         None | Some(group_start::Kind::First(_)) => Start::First,
         Some(group_start::Kind::Last(_)) => Start::Last,
@@ -33,31 +33,39 @@ pub(super) fn start(start: Option<proto::GroupStart>) -> Start {
     }
 }
 
-pub(super) fn required_start(given: Option<proto::GroupStart>) -> Result<Start, Problem> {
+pub(in crate::grpc) fn required_start(given: Option<proto::GroupStart>) -> Result<Start, Problem> {
     match given {
         Some(proto::GroupStart { kind: Some(_) }) => Ok(start(given)),
         _ => Err(invalid("to", "say to which place: first, last, position, offset or time_us")),
     }
 }
 
-pub(super) fn pull_limit(limit: Option<u32>) -> Result<usize, Problem> {
+pub(in crate::grpc) fn pull_limit(limit: Option<u32>) -> Result<usize, Problem> {
     let limit = limit.unwrap_or(PULL_DEFAULT) as usize;
     let max = limits::PULL_EVENTS_MAX;
     if (1..=max).contains(&limit) { Ok(limit) } else { Err(invalid("limit", format!("{limit} is not 1 to {max}"))) }
 }
 
-pub(super) fn letters_limit(limit: Option<u32>) -> Result<usize, Problem> {
+pub(in crate::grpc) fn letters_limit(limit: Option<u32>) -> Result<usize, Problem> {
     let max = limits::LETTERS_PAGE;
     let limit = limit.map_or(max, |limit| limit as usize);
     if (1..=max).contains(&limit) { Ok(limit) } else { Err(invalid("limit", format!("{limit} is not 1 to {max}"))) }
 }
 
-pub(super) fn wait(ms: u32) -> Result<Duration, Problem> {
+pub(in crate::grpc) fn wait(ms: u32) -> Result<Duration, Problem> {
     let (ms, max) = (u64::from(ms), limits::PULL_WAIT_MS_MAX);
     if ms <= max { Ok(Duration::from_millis(ms)) } else { Err(invalid("wait_ms", format!("{ms} is not 0 to {max}"))) }
 }
 
-pub(super) fn check_tokens(tokens: &[u64]) -> Result<(), Problem> {
+pub(in crate::grpc) fn check_lease(ms: Option<u64>) -> Result<(), Problem> {
+    let (min, max) = (limits::TIMEOUT_MS_MIN, limits::TIMEOUT_MS_MAX);
+    match ms.filter(|ms| !(min..=max).contains(ms)) {
+        None => Ok(()),
+        Some(ms) => Err(invalid("visibility_ms", format!("{ms} is not {min} to {max}"))),
+    }
+}
+
+pub(in crate::grpc) fn check_tokens(tokens: &[u64]) -> Result<(), Problem> {
     let max = limits::TOKENS_MAX;
     match tokens.len() {
         count if count <= max => Ok(()),
@@ -65,7 +73,7 @@ pub(super) fn check_tokens(tokens: &[u64]) -> Result<(), Problem> {
     }
 }
 
-pub(super) fn nack(refusal: Option<proto::Refusal>) -> Result<Nack, Problem> {
+pub(in crate::grpc) fn nack(refusal: Option<proto::Refusal>) -> Result<Nack, Problem> {
     match refusal.and_then(|refusal| refusal.kind) {
         Some(refusal::Kind::Retry(error)) => Ok(Nack::Retry { error }),
         Some(refusal::Kind::DelayMs(ms)) if ms <= limits::RETRY_MS_MAX => Ok(Nack::Delay { ms }),
@@ -78,7 +86,7 @@ pub(super) fn nack(refusal: Option<proto::Refusal>) -> Result<Nack, Problem> {
     }
 }
 
-pub(super) fn which(selection: Option<proto::DeadLetterSelection>) -> Result<Which, Problem> {
+pub(in crate::grpc) fn which(selection: Option<proto::DeadLetterSelection>) -> Result<Which, Problem> {
     let max = limits::LETTERS_PAGE;
     match selection.and_then(|selection| selection.kind) {
         Some(dead_letter_selection::Kind::All(_)) => Ok(Which::All),
@@ -94,7 +102,7 @@ pub(super) fn which(selection: Option<proto::DeadLetterSelection>) -> Result<Whi
     }
 }
 
-pub(super) fn outcomes(answers: &[Settled]) -> Vec<i32> {
+pub(in crate::grpc) fn outcomes(answers: &[Settled]) -> Vec<i32> {
     let outcome = |answer: &Settled| match answer {
         Settled::Durable => proto::Outcome::Durable,
         Settled::Noted => proto::Outcome::Noted,
@@ -103,7 +111,7 @@ pub(super) fn outcomes(answers: &[Settled]) -> Vec<i32> {
     answers.iter().map(|answer| outcome(answer).into()).collect()
 }
 
-pub(super) fn delivery(one: &Handing) -> proto::Delivery {
+pub(in crate::grpc) fn delivery(one: &Handing) -> proto::Delivery {
     proto::Delivery {
         token: one.token,
         event: Some(wire::Event::from(&one.event)),
@@ -112,7 +120,7 @@ pub(super) fn delivery(one: &Handing) -> proto::Delivery {
     }
 }
 
-pub(super) fn dead_letter(letter: &DeadLetter) -> proto::DeadLetter {
+pub(in crate::grpc) fn dead_letter(letter: &DeadLetter) -> proto::DeadLetter {
     let why = letter.why.clone();
     proto::DeadLetter {
         event: Some(wire::Event::from(&letter.event)),
@@ -125,7 +133,7 @@ pub(super) fn dead_letter(letter: &DeadLetter) -> proto::DeadLetter {
     }
 }
 
-pub(super) fn group(status: &GroupStatus, now: Timestamp) -> proto::Group {
+pub(in crate::grpc) fn group(status: &GroupStatus, now: Timestamp) -> proto::Group {
     let record = &status.record;
     let member = |member: &wasmill_core::group::MemberStatus| proto::GroupMember {
         name: member.name.to_string(),

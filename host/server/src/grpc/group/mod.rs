@@ -1,7 +1,7 @@
 //! `wasmill.v1.GroupService`.
 
 mod consume;
-mod convert;
+pub(super) mod convert;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -167,7 +167,10 @@ impl GroupService for GroupApi {
         let wait = convert::wait(wait_ms).map_err(|problem| status(&problem))?;
         let member = self.member(&group, &session).await?;
         let room = PageLimit { events, bytes: limits::PULL_BYTES_MAX };
-        let handed = member.pull(room, until(&self.0, wait)).await.map_err(refuse)?;
+        let handed = tokio::select! {
+            handed = member.pull(room, until(&self.0, wait)) => handed.map_err(refuse)?,
+            () = self.0.drain.cancelled() => Vec::new(),
+        };
         Ok(Response::new(proto::PullResponse { deliveries: handed.iter().map(convert::delivery).collect() }))
     }
 
@@ -236,7 +239,7 @@ impl GroupService for GroupApi {
 }
 
 /// The host's time so long from now.
-fn until(app: &App, wait: Duration) -> Timestamp {
+pub(super) fn until(app: &App, wait: Duration) -> Timestamp {
     let us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
     Timestamp(app.host.clock.now().0.saturating_add(us))
 }
