@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::code::Problem;
 use crate::event::Position;
-use crate::group::Groups;
+use crate::group::{GroupError, Groups};
 use crate::guest::GuestEngine;
 use crate::log::commit::{Committer, group_commit};
 use crate::log::others::Others;
@@ -65,6 +65,8 @@ pub struct Host {
 pub enum StartError {
     #[error("the store could not be read")]
     Store(#[from] StoreError),
+    #[error("the consumer groups could not be started")]
+    Groups(#[source] Box<GroupError>),
     #[error(
         "the log ends at position {next_position}, but generation {generation} has already read up to {checkpoint}: \
          the store was restored from an older copy; restore a newer one, or remove the plugin's read model"
@@ -114,6 +116,7 @@ impl Host {
             metrics: Arc::clone(&metrics),
         };
         let groups = Groups::new(reader.clone(), Arc::clone(&clock), streams.clone(), tasks.clone());
+        groups.start().await.map_err(|error| StartError::Groups(Box::new(error)))?;
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
         let projections = Projections(plugins.clone());
@@ -141,6 +144,7 @@ impl Host {
         self.metrics.tail_position.set(i64::try_from(tail.next().0).unwrap_or(i64::MAX));
         self.metrics.tail_cache_bytes.set(i64::try_from(tail.cached_bytes()).unwrap_or(i64::MAX));
         self.plugins.refresh_metrics();
+        self.groups.refresh_metrics();
     }
 
     /// Drains: projections leave their checkpoints, the writer finishes what was queued, the store

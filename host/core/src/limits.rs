@@ -153,6 +153,9 @@ pub mod group {
     pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 3_600_000;
     /// Dead letters that are listed, replayed or removed at once.
     pub const LETTERS_PAGE: usize = 100;
+    /// Positions behind the end of the log from which on a group counts as degraded, and as unhealthy.
+    pub const DEGRADED_LAG: u64 = 1_000;
+    pub const UNHEALTHY_LAG: u64 = 10_000;
     /// Settled messages of a queue are removed from the log so long after the first of them was.
     pub const TRIM_AFTER_US: i64 = 1_000_000;
     /// Several hosts divide a group among them so often.

@@ -33,7 +33,19 @@ pub struct Metrics {
     pub plugin_failures: IntCounterVec,
     pub plugin_retries: IntCounterVec,
     pub plugin_memory_bytes: IntGaugeVec,
+    pub group_events: IntCounterVec,
+    pub group_processing_seconds: HistogramVec,
+    pub group_lag_events: IntGaugeVec,
+    pub group_lag_seconds: IntGaugeVec,
+    pub group_unsettled_events: IntGaugeVec,
+    pub group_in_flight_events: IntGaugeVec,
+    pub group_parked_keys: IntGaugeVec,
+    pub group_members: IntGaugeVec,
+    pub group_health: IntGaugeVec,
 }
+
+/// What may become of a delivery.
+pub const GROUP_OUTCOMES: [&str; 7] = ["delivered", "redelivered", "settled", "refused", "lost", "parked", "dropped"];
 
 /// 50 us to 5 s: an fsync on a good disk is at the lower end, a stuck one at the upper.
 const SECONDS: [f64; 16] =
@@ -120,8 +132,72 @@ impl Metrics {
                 &["plugin"],
             )?,
             plugin_memory_bytes: gauges(r, "plugin_memory_bytes", "Guest memory of the warm instance.", &["plugin"])?,
+            group_events: counters(
+                r,
+                "group_events_total",
+                "What became of a group's deliveries: delivered, redelivered, settled, refused, lost, parked, dropped.",
+                &["group", "outcome"],
+            )?,
+            group_processing_seconds: histograms(
+                r,
+                seconds("group_processing_seconds", "Time from a delivery to its acknowledgement."),
+                &["group"],
+            )?,
+            group_lag_events: gauges(
+                r,
+                "group_lag_events",
+                "Positions of the log that a group has not settled.",
+                &["group"],
+            )?,
+            group_lag_seconds: gauges(
+                r,
+                "group_lag_seconds",
+                "Age of the oldest event that a group has read and not settled.",
+                &["group"],
+            )?,
+            group_unsettled_events: gauges(
+                r,
+                "group_unsettled_events",
+                "Events that a group has read and not settled.",
+                &["group"],
+            )?,
+            group_in_flight_events: gauges(
+                r,
+                "group_in_flight_events",
+                "Events in the hands of a group's members.",
+                &["group"],
+            )?,
+            group_parked_keys: gauges(r, "group_parked_keys", "Keys of a group that have dead letters.", &["group"])?,
+            group_members: gauges(r, "group_members", "Members of a group on this host.", &["group"])?,
+            group_health: gauges(
+                r,
+                "group_health",
+                "0 when a group is healthy, 1 when it is degraded, 2 when it is unhealthy.",
+                &["group"],
+            )?,
             registry,
         })
+    }
+
+    /// Forgets the series of a group that is gone.
+    pub fn forget_group(&self, group: &str) {
+        for outcome in GROUP_OUTCOMES {
+            let _ = self.group_events.remove_label_values(&[group, outcome]);
+        }
+        let name = &[group];
+        let _ = self.group_processing_seconds.remove_label_values(name);
+        let gauges = [
+            &self.group_lag_events,
+            &self.group_lag_seconds,
+            &self.group_unsettled_events,
+            &self.group_in_flight_events,
+            &self.group_parked_keys,
+            &self.group_members,
+            &self.group_health,
+        ];
+        for gauge in gauges {
+            let _ = gauge.remove_label_values(name);
+        }
     }
 
     /// Forgets the series of a plugin that is gone.

@@ -34,6 +34,9 @@ pub struct GroupConfig {
     pub retry: RetryConfig,
     pub dead_letters: DeadLetters,
     pub parked_keys: ParkedKeys,
+    /// Positions behind the end of the log from which on the group counts as degraded, and as unhealthy.
+    pub degraded_lag: Option<u64>,
+    pub unhealthy_lag: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +165,8 @@ impl GroupConfig {
         range("retry.baseMs", self.retry.base_ms, 0, limits::RETRY_MS_MAX);
         range("retry.factor", self.retry.factor, 1, limits::RETRY_FACTOR_MAX);
         range("retry.maxMs", self.retry.max_ms, 0, limits::RETRY_MS_MAX);
+        range("degradedLag", self.degraded_lag, 1, crate::limits::stream::NUMBER_MAX);
+        range("unhealthyLag", self.unhealthy_lag, 1, crate::limits::stream::NUMBER_MAX);
         if self.delivery == Delivery::ExactlyOnce && self.commit != CommitStrategy::Each {
             broken.push(("commit".into(), "with `delivery: exactly_once` it is `each`".into()));
         }

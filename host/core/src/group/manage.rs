@@ -1,7 +1,7 @@
 //! The door to the groups: makes, changes and removes them, and leads to the task of each.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::config::{GroupConfig, GroupRecord, Start};
 use super::context::Context;
+use super::health::{GroupHealth, Shown};
 use super::hosts::Hosts;
 use super::runner::Runner;
 use super::share::SHARES;
@@ -22,6 +23,7 @@ use crate::limits::{group as limits, read};
 use crate::log::commit::CommitError;
 use crate::log::read::{ReadError, Reader};
 use crate::log_id;
+use crate::metrics::Metrics;
 use crate::name::{self, StreamName};
 use crate::record::GenerationId;
 use crate::store::{Change, Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, Unit};
@@ -39,6 +41,8 @@ pub(super) struct Shared {
     pub(super) context: Context,
     tasks: Tasks,
     running: Mutex<HashMap<String, mpsc::Sender<Command>>>,
+    shown: std::sync::Mutex<BTreeMap<String, Arc<Shown>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl GroupError {
@@ -60,7 +64,7 @@ impl From<ReadError> for GroupError {
 impl Groups {
     pub(crate) fn new(reader: Reader, clock: Arc<dyn Clock>, streams: Streams, tasks: Tasks) -> Self {
         let (store, committer) = (Arc::clone(&streams.store), streams.committer.clone());
-        let configs = streams.configs.clone();
+        let (configs, metrics) = (streams.configs.clone(), Arc::clone(&streams.metrics));
         let host = Uuid::new_v4();
         let hosts = Arc::new(Hosts::new(host));
         if store.is_shared() {
@@ -68,7 +72,13 @@ impl Groups {
             tasks.spawn("hosts", Arc::clone(&hosts).run(store, committer, clock, tasks.stop_token()));
         }
         let context = Context { store, committer, reader, clock, configs, streams, host, hosts };
-        Self(Arc::new(Shared { context, tasks, running: Mutex::default() }))
+        Self(Arc::new(Shared {
+            context,
+            tasks,
+            running: Mutex::default(),
+            shown: std::sync::Mutex::default(),
+            metrics,
+        }))
     }
 
     // Records.
@@ -167,6 +177,8 @@ impl Groups {
         for collection in [COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_INTERESTS] {
             self.remove_all(collection, &format!("{name}{SEPARATOR}")).await?;
         }
+        self.shown().remove(name);
+        self.0.metrics.forget_group(name);
         tracing::info!(event_id = log_id::GROUP_DELETED, group = name, "a group was removed");
         Ok(())
     }
@@ -303,10 +315,37 @@ impl Groups {
         }
         let record = self.record(group).await?;
         let (sender, receiver) = mpsc::channel(limits::COMMANDS_MAX);
-        let runner = Runner::new(self.0.context.clone(), record, receiver);
+        let shown = Arc::new(Shown::new(&self.0.metrics, group, self.0.context.clock.now()));
+        self.shown().insert(group.into(), Arc::clone(&shown));
+        let runner = Runner::new(self.0.context.clone(), record, receiver, shown);
         self.0.tasks.spawn("group", runner.run(self.0.tasks.stop_token()));
         running.insert(group.into(), sender.clone());
         Ok(sender)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Shown>>> {
+        self.0.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the task of every group, so that what it has not settled is seen before anyone joins it.
+    pub(crate) async fn start(&self) -> Result<(), GroupError> {
+        for record in self.list().await? {
+            self.commands(&record.name).await?;
+        }
+        Ok(())
+    }
+
+    /// How every group is, in byte order of their names.
+    pub fn health(&self) -> Vec<GroupHealth> {
+        let (tail, now) = (self.0.context.reader.tail().next(), self.0.context.clock.now());
+        self.shown().iter().map(|(group, shown)| shown.health(group, tail, now)).collect()
+    }
+
+    pub(crate) fn refresh_metrics(&self) {
+        let (tail, now) = (self.0.context.reader.tail().next(), self.0.context.clock.now());
+        for (group, shown) in self.shown().iter() {
+            shown.refresh(&self.0.metrics, group, tail, now);
+        }
     }
 
     /// Ends every group's task, with what was acknowledged committed.

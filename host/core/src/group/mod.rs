@@ -8,6 +8,7 @@
 pub mod config;
 mod context;
 pub mod dead_letter;
+pub mod health;
 mod hosts;
 mod lanes;
 mod lease;

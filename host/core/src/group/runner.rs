@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::config::{CommitStrategy, Delivery, GroupRecord};
 use super::context::Context;
 use super::dead_letter::DeadLetter;
+use super::health::{Said, Shown};
 use super::lanes::{Handed, MemberId};
 use super::machine::{Committing, Machine};
 use super::trim::Trim;
@@ -85,10 +86,17 @@ pub(super) struct Runner {
     /// Whether the others know that it has members.
     pub(super) interested: bool,
     trim: Trim,
+    shown: Arc<Shown>,
+    said: Said,
 }
 
 impl Runner {
-    pub(super) fn new(context: Context, record: GroupRecord, commands: mpsc::Receiver<Command>) -> Self {
+    pub(super) fn new(
+        context: Context,
+        record: GroupRecord,
+        commands: mpsc::Receiver<Command>,
+        shown: Arc<Shown>,
+    ) -> Self {
         let filter = record.config.filter().unwrap_or_default();
         let machine = Machine::new(record, context.host, first_token());
         Self {
@@ -104,6 +112,8 @@ impl Runner {
             round_due: None,
             interested: false,
             trim: Trim::default(),
+            shown,
+            said: Said::default(),
         }
     }
 
@@ -112,6 +122,7 @@ impl Runner {
         if !self.load_until_it_works(&stop).await {
             return Ok(());
         }
+        self.shown.update(&mut self.machine, &mut self.said, self.context.clock.now());
         let mut tail = self.context.reader.tail().watch();
         let mut commands = Vec::with_capacity(limits::COMMANDS_AT_ONCE);
         loop {
@@ -161,6 +172,7 @@ impl Runner {
             self.trim.run_if_due(&self.context, &self.machine.record, now);
             self.serve(now).await;
             self.begin_commit();
+            self.shown.update(&mut self.machine, &mut self.said, now);
         }
     }
 

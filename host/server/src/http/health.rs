@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
+use wasmill_core::group::health::GroupHealth;
 use wasmill_core::plugin::descriptor::Kind;
 
 use crate::app::{App, Caller};
@@ -44,6 +45,7 @@ pub(super) async fn health(State(app): State<Arc<App>>, Extension(caller): Exten
     });
     if app.access.is_trusted(&caller.principal) {
         body["projections"] = projections(&app);
+        body["groups"] = groups(&app);
     }
     answer(ready, body)
 }
@@ -59,6 +61,18 @@ fn projections(app: &App) -> Value {
         })
         .collect();
     states.into()
+}
+
+/// A group that is behind is its users' concern: it does not make the host unwell.
+fn groups(app: &App) -> Value {
+    let group = |health: GroupHealth| {
+        let mut told = json!({ "status": health.health.as_str(), "lagEvents": health.lag_events });
+        if let Some(reason) = health.reason {
+            told["reason"] = reason.into();
+        }
+        (health.group, told)
+    };
+    app.host.groups.health().into_iter().map(group).collect::<Map<_, _>>().into()
 }
 
 /// A critical task that has failed means that the host is about to stop.

@@ -4,6 +4,7 @@
 //! of a run comes back voids what was handed out behind it. So a key's events are with one member at a time,
 //! and nothing of a key overtakes what rests.
 
+mod runs;
 mod shares;
 mod take;
 
@@ -38,11 +39,13 @@ enum State {
     Idle,
     Out {
         token: Token,
+        since: Timestamp,
         until: Timestamp,
     },
     /// Acknowledged, but the group's strategy has not committed it yet.
     Noted {
         token: Token,
+        since: Timestamp,
     },
     /// Leaves its lane when its commit is over.
     Settling,
@@ -281,18 +284,27 @@ impl Lanes {
         Some((id, self.lanes.get_mut(&id)?.entry(position)?))
     }
 
+    /// When a delivery was handed out.
+    pub(super) fn since(&mut self, token: Token) -> Option<Timestamp> {
+        match self.entry(token)?.1.state {
+            State::Out { since, .. } | State::Noted { since, .. } => Some(since),
+            State::Idle | State::Settling => None,
+        }
+    }
+
     /// Acknowledged, to be committed later. Its lease no longer runs out.
     pub(super) fn note(&mut self, token: Token) {
         let Some((_, entry)) = self.entry(token) else { return };
-        if let State::Out { until, .. } = std::mem::replace(&mut entry.state, State::Noted { token }) {
+        if let State::Out { until, since, .. } = entry.state {
+            entry.state = State::Noted { token, since };
             self.leases.remove(&(until, token));
         }
     }
 
     pub(super) fn extend(&mut self, token: Token, until: Timestamp) {
         let Some((_, entry)) = self.entry(token) else { return };
-        if let State::Out { until: before, .. } = entry.state {
-            entry.state = State::Out { token, until };
+        if let State::Out { until: before, since, .. } = entry.state {
+            entry.state = State::Out { token, since, until };
             self.leases.remove(&(before, token));
             self.leases.insert((until, token));
         }
@@ -311,10 +323,10 @@ impl Lanes {
         match std::mem::replace(&mut entry.state, State::Settling) {
             State::Settling => return None,
             State::Idle => {}
-            State::Noted { token } => {
+            State::Noted { token, .. } => {
                 self.out.remove(&token);
             }
-            State::Out { token, until } => {
+            State::Out { token, until, .. } => {
                 self.out.remove(&token);
                 self.leases.remove(&(until, token));
             }
@@ -336,11 +348,11 @@ impl Lanes {
         for entry in lane.entries.iter_mut().filter(|entry| entry.event.position() >= position) {
             let first = entry.event.position() == position;
             match entry.state {
-                State::Out { token, until } => {
+                State::Out { token, until, .. } => {
                     self.leases.remove(&(until, token));
                     self.out.remove(&token);
                 }
-                State::Noted { token } if first => {
+                State::Noted { token, .. } if first => {
                     self.out.remove(&token);
                 }
                 State::Noted { .. } | State::Idle | State::Settling => continue,
@@ -405,42 +417,6 @@ impl Lanes {
     /// Deliveries whose time is over.
     pub(super) fn expired(&self, now: Timestamp) -> Option<Token> {
         self.leases.first().filter(|(until, _)| *until <= now).map(|(_, token)| *token)
-    }
-
-    /// The first delivery of each lane that a member has not acknowledged, in the order in which they were
-    /// handed out.
-    pub(super) fn first_of_each_run(&self, member: MemberId) -> Vec<Token> {
-        let mut tokens: Vec<Token> = self.runs_of(member).filter_map(Lane::first_out).collect();
-        tokens.sort_unstable();
-        tokens
-    }
-
-    /// What a member has acknowledged and nobody has committed, in the order in which it was handed out.
-    pub(super) fn noted(&self, member: MemberId) -> Vec<Token> {
-        let noted = |entry: &Entry| match entry.state {
-            State::Noted { token } => Some(token),
-            _ => None,
-        };
-        let mut tokens: Vec<Token> =
-            self.runs_of(member).flat_map(|lane| lane.entries.iter().filter_map(noted)).collect();
-        tokens.sort_unstable();
-        tokens
-    }
-
-    /// Deliveries that a member has and has not acknowledged.
-    pub(super) fn unacknowledged(&self, member: MemberId) -> usize {
-        let out = |entry: &&Entry| matches!(entry.state, State::Out { .. });
-        self.runs_of(member).map(|lane| lane.entries.iter().filter(out).count()).sum()
-    }
-
-    fn runs_of(&self, member: MemberId) -> impl Iterator<Item = &Lane> {
-        self.runs.get(&member).into_iter().flatten().filter_map(|id| self.lanes.get(id))
-    }
-
-    /// Forgets a member that has nothing any more.
-    pub(super) fn forget_member(&mut self, member: MemberId) {
-        self.runs.remove(&member);
-        self.held.remove(&member);
     }
 
     /// What is about to be committed: to be given to [`Lanes::committed`] afterwards.

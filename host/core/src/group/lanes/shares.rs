@@ -30,11 +30,11 @@ impl Lanes {
                 self.events -= 1;
                 self.bytes -= entry.event.raw().len();
                 match entry.state {
-                    State::Out { token, until } => {
+                    State::Out { token, until, .. } => {
                         self.leases.remove(&(until, token));
                         self.out.remove(&token);
                     }
-                    State::Noted { token } => {
+                    State::Noted { token, .. } => {
                         self.out.remove(&token);
                     }
                     State::Idle | State::Settling => {}

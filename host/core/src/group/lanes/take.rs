@@ -68,7 +68,7 @@ impl Lanes {
             }
             let token = self.next_token;
             self.next_token += 1;
-            entry.state = State::Out { token, until: taking.until };
+            entry.state = State::Out { token, since: taking.now, until: taking.until };
             if lane.holder.replace(taking.member).is_none() {
                 self.runs.entry(taking.member).or_default().insert(id);
             }

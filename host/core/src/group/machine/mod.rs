@@ -46,6 +46,10 @@ pub(super) struct Member {
 pub struct Counts {
     pub delivered: u64,
     pub redelivered: u64,
+    /// Refused by a member.
+    pub refused: u64,
+    /// Not settled in time, or by a member that was gone.
+    pub lost: u64,
     pub settled: u64,
     pub parked: u64,
     pub dropped: u64,
@@ -75,6 +79,8 @@ pub(super) struct Machine {
     /// What the store has to keep of replayed events, or to forget.
     replayed: Vec<(Position, Option<Event>)>,
     pub(super) counts: Counts,
+    /// How long deliveries took that were settled since this was last looked at, in microseconds.
+    pub(super) took_us: Vec<i64>,
 }
 
 impl Machine {
@@ -92,6 +98,7 @@ impl Machine {
             letters: Vec::new(),
             replayed: Vec::new(),
             counts: Counts::default(),
+            took_us: Vec::new(),
         }
     }
 

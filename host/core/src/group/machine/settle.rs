@@ -60,6 +60,7 @@ impl Machine {
     }
 
     pub(super) fn settle(&mut self, token: Token, now: Timestamp) {
+        self.took_us.extend(self.lanes.since(token).map(|since| now.0 - since.0));
         if let Some(gone) = self.lanes.settle(token, now) {
             self.counts.settled += 1;
             self.no_longer_pending(&gone);
@@ -133,6 +134,7 @@ impl Machine {
     }
 
     fn refuse(&mut self, token: Token, error: &str, member: &str, now: Timestamp) {
+        self.counts.refused += 1;
         let config = &self.record.config;
         let back = self.lanes.take_back(token, now, |tries| {
             tries.refused += 1;
@@ -145,6 +147,7 @@ impl Machine {
     pub(super) fn lose(&mut self, token: Token, now: Timestamp) {
         let member = self.members.iter().find(|(id, _)| self.lanes.is_with(token, **id));
         let member = member.map(|(_, member)| Arc::clone(&member.name)).unwrap_or_default();
+        self.counts.lost += 1;
         let config = &self.record.config;
         let back = self.lanes.take_back(token, now, |tries| {
             tries.lost += 1;

@@ -8,5 +8,6 @@
 mod faulty;
 mod reference;
 mod run;
+mod setup;
 
 pub use run::run;

@@ -3,41 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::faulty::{Fault, Faulty};
 use super::reference::{Known, Reference, State, Who};
+use super::setup::{config, host_over, make};
 use crate::clock::{ManualClock, Timestamp};
 use crate::event::{NewEvent, Position};
-use crate::group::config::{CommitStrategy, DeadLetters, Delivery, GroupConfig, Mode, ParkedKeys, RetryConfig, Start};
+use crate::group::config::{GroupConfig, Start};
 use crate::group::message::{DELAY_MS, TIME_TO_LIVE_MS};
-use crate::group::{DeadLetter, GroupError, GroupRecord, Membership, Nack, Settled, Token, Which};
-use crate::guest::{ComponentError, GuestEngine, GuestModule};
-use crate::host::{Host, HostOptions, HostParts};
+use crate::group::{DeadLetter, GroupError, Membership, Nack, Settled, Token, Which};
+use crate::host::Host;
 use crate::log::publish::Append;
-use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::store::{PageLimit, Store};
 
-const GROUP: &str = "g";
+pub(super) const GROUP: &str = "g";
 const NAMES: [&str; 4] = ["ann", "bob", "cy", "di"];
 const KEYS: [&str; 4] = ["k1", "k2", "k3", "k4"];
-const STREAMS: [&str; 2] = ["order-1", "order-2"];
-
-struct NoEngine;
-
-#[async_trait]
-impl GuestEngine for NoEngine {
-    async fn cached(&self, _: &str) -> Option<Arc<dyn GuestModule>> {
-        None
-    }
-
-    async fn compile(&self, _: Bytes) -> Result<Arc<dyn GuestModule>, ComponentError> {
-        unreachable!("nothing is deployed")
-    }
-}
+pub(super) const STREAMS: [&str; 2] = ["order-1", "order-2"];
 
 /// Runs `steps` random calls; `open` opens the store, anew after each death of the host. Panics with what was
 /// broken; the seed repeats it.
@@ -81,42 +66,6 @@ pub async fn run(seed: u64, steps: usize, open: impl AsyncFn() -> Arc<dyn Store>
 fn clock_us(clock: &ManualClock) -> i64 {
     use crate::clock::Clock;
     clock.now().0
-}
-
-async fn make(host: &Host, config: &GroupConfig, queue: bool) {
-    if queue {
-        let record = GroupRecord { name: GROUP.into(), config: config.clone(), queue, ..GroupRecord::default() };
-        assert!(host.groups.put(GROUP, None, &record).await.expect("a queue's group is made"));
-    } else {
-        host.groups.create(GROUP, config.clone(), Start::First).await.expect("a group is made");
-    }
-}
-
-async fn host_over(store: Arc<Faulty>, clock: &ManualClock) -> Arc<Host> {
-    let metrics = Arc::new(Metrics::new().expect("metrics are registered once"));
-    let (engine, clock) = (Arc::new(NoEngine), Arc::new(clock.clone()));
-    let parts = HostParts { store, engine, clock, metrics, options: HostOptions::default() };
-    Host::start(parts).await.expect("the host starts")
-}
-
-fn config(random: &mut Random) -> GroupConfig {
-    let delivery =
-        *random.pick(&[Delivery::AtLeastOnce, Delivery::AtLeastOnce, Delivery::ExactlyOnce, Delivery::AtMostOnce]);
-    let commits = [CommitStrategy::Each, CommitStrategy::Each, CommitStrategy::Batch, CommitStrategy::Manual];
-    let commit = if delivery == Delivery::AtLeastOnce { *random.pick(&commits) } else { CommitStrategy::Each };
-    GroupConfig {
-        streams: vec!["order-*".into()],
-        mode: if random.percent(15) { Mode::Exclusive } else { Mode::Queue },
-        delivery,
-        commit,
-        ack_timeout_ms: Some(*random.pick(&[1_000, 5_000])),
-        session_timeout_ms: Some(*random.pick(&[2_000, 10_000])),
-        max_deliveries: Some(*random.pick(&[1, 2, 3, 10])),
-        retry: RetryConfig { base_ms: Some(*random.pick(&[0, 200])), factor: Some(2), max_ms: Some(1_000) },
-        dead_letters: if random.percent(20) { DeadLetters::Drop } else { DeadLetters::Keep },
-        parked_keys: if random.percent(40) { ParkedKeys::GoOn } else { ParkedKeys::Follow },
-        ..GroupConfig::default()
-    }
 }
 
 /// What was called and answered, told when a run fails.
