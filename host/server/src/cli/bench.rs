@@ -2,6 +2,7 @@
 
 mod append;
 mod echo;
+mod fanout;
 mod group;
 mod growth;
 mod load;
@@ -34,6 +35,8 @@ pub(crate) enum BenchCommand {
     Tail(One<tail::TailArgs>),
     /// Consume with a group whose workers acknowledge durably
     Group(One<group::GroupArgs>),
+    /// Publish to many live followers of one stream, some of which may take nothing
+    Fanout(One<fanout::FanoutArgs>),
     /// Build a read model with the flights projection, durable checkpoints included
     Projection(One<projection::ProjectionArgs>),
     /// What an append costs as the log grows, in events and in streams
@@ -78,6 +81,11 @@ pub(crate) async fn run(command: BenchCommand, output: Output) -> Result<(), Fai
             let measurement = group::run(&target, &args, output).await?;
             show(&target.conditions(args.size), vec![measurement], output)
         }
+        BenchCommand::Fanout(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurement = fanout::run(&target, &args, output).await?;
+            show(&target.conditions(args.size), vec![measurement], output)
+        }
         BenchCommand::Projection(One { args, target }) => {
             let target = Target::open(&target).await?;
             let measurements = projection::run(&target, &args, output).await?;
@@ -111,6 +119,7 @@ async fn all(args: &TargetArgs, output: Output) -> Result<(), Failure> {
         let args = group::GroupArgs { batch, credit, events, ..group::GroupArgs::default() };
         measurements.push(group::run(&target, &args, output).await?);
     }
+    measurements.push(fanout::run(&target, &fanout::FanoutArgs::default(), output).await?);
     let target = target.fresh(args).await?;
     measurements.push(replay::run(&target, &replay::ReplayArgs::default(), output).await?);
     let target = target.fresh(args).await?;

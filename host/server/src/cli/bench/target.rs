@@ -69,6 +69,11 @@ impl Target {
         Self::open(args).await
     }
 
+    /// Resident memory of a spawned host in KiB, where the system tells it.
+    pub(crate) fn memory_kib(&self) -> Option<u64> {
+        resident_kib(self.spawned.as_ref()?.process_id()?)
+    }
+
     pub(crate) fn conditions(&self, event_data_bytes: usize) -> Conditions {
         let host = match &self.spawned {
             Some(_) => "a process of its own on this machine, SQLite on a fresh directory".into(),
