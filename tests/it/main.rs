@@ -18,6 +18,7 @@ mod filters;
 mod flights;
 mod follow;
 mod groups;
+mod groups_http;
 mod lifecycle;
 mod plugins;
 mod process;
