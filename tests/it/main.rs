@@ -11,6 +11,7 @@ mod support;
 mod append;
 mod bad_input;
 mod cli;
+mod cli_groups;
 mod cli_streams;
 mod conditions;
 mod faults;
