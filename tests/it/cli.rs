@@ -396,7 +396,7 @@ async fn a_host_that_goes_away_gives_3_and_tail_says_where_to_go_on() {
 
 #[tokio::test]
 async fn completions_for_bash_know_every_command() {
-    let host = TestHost::start().await;
+    let (host, dir) = (TestHost::start().await, tempfile::tempdir().expect("a folder"));
     let script = run(&host, "completions bash").await.out;
     let ask = |words: &str, last: &str| {
         let count = words.split(' ').count();
@@ -405,10 +405,11 @@ async fn completions_for_bash_know_every_command() {
         )
     };
     let questions = ask("wasmill", "pro") + &ask("wasmill stream", "l") + &ask("wasmill plugin new", "--la");
-    let output = Command::new("bash").args(["-c", &(script.clone() + "\n" + &questions)]).output().await;
-    let output = output.expect("bash runs");
+    // In a file, since it is longer than an argument may be.
+    std::fs::write(dir.path().join("ask.sh"), format!("{script}\n{questions}")).expect("written");
+    let output = Command::new("bash").arg(dir.path().join("ask.sh")).output().await.expect("bash runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "projection\nlist\n--lang\n", "{output:?}");
-    for name in ["serve", "demo", "publish", "read", "tail", "plugin", "bench", "config", "completions"] {
+    for name in ["serve", "demo", "publish", "read", "tail", "group", "plugin", "bench", "config", "completions"] {
         assert!(script.contains(&format!("wasmill,{name})")), "{name} is not known");
     }
 }

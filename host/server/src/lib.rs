@@ -9,6 +9,7 @@ pub mod wire;
 mod access;
 mod app;
 mod convert;
+mod deliveries;
 mod pages;
 mod publish;
 mod queues;

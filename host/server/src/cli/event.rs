@@ -28,6 +28,18 @@ impl Shown {
         self.0.position().0
     }
 
+    pub(crate) fn stream(&self) -> &str {
+        self.0.stream()
+    }
+
+    pub(crate) fn event_type(&self) -> &str {
+        self.0.event_type()
+    }
+
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.0.key()
+    }
+
     pub(crate) fn offset(&self) -> u64 {
         self.0.offset().0
     }

@@ -5,9 +5,11 @@ mod bench;
 mod client;
 mod config;
 mod database;
+mod dead_letter;
 mod demo;
 mod event;
 mod exit;
+mod group;
 mod output;
 mod plugin;
 mod problem;
@@ -65,6 +67,12 @@ enum Command {
     /// Streams
     #[command(subcommand)]
     Stream(stream::StreamCommand),
+    /// Consumer groups: every event handled, in the order of its key, by one member
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// Events that a consumer group has given up
+    #[command(subcommand, name = "deadletter")]
+    DeadLetter(dead_letter::DeadLetterCommand),
     /// Plugins: write, check, deploy, look after
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -122,6 +130,9 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Transact(args) => until_interrupted(transact::run(args, output)).await,
         Command::Read(args) => until_interrupted(read::read(args, output)).await,
         Command::Stream(command) => until_interrupted(stream::run(command, output)).await,
+        // `consume` has an orderly end of its own for a signal.
+        Command::Group(command) => group::run(command, output).await,
+        Command::DeadLetter(command) => until_interrupted(dead_letter::run(command, output)).await,
         Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
         Command::Projection(command) => until_interrupted(projection::run(command, output)).await,
         Command::Bench(command) => until_interrupted(bench::run(command, output)).await,
@@ -216,6 +227,26 @@ mod tests {
             "wasmill stream config set order-* config.json",
             "wasmill stream config remove order-*",
             "wasmill stream config list",
+            "wasmill group create billing",
+            "wasmill group create billing --stream order-* --stream refund-* --type order.* --key k --tag t",
+            "wasmill group create billing --from last --mode exclusive --delivery exactly-once --commit each",
+            "wasmill group create billing --from 2026-01-01T00:00:00Z --ack-timeout 30s --session-timeout 1m",
+            "wasmill group create billing --from 7 --max-deliveries 3 --config billing.json",
+            "wasmill group configure billing billing.json",
+            "wasmill group list",
+            "wasmill group show billing",
+            "wasmill group pause billing",
+            "wasmill group resume billing",
+            "wasmill group reset billing --to first",
+            "wasmill group reset billing --to 7",
+            "wasmill group skip billing 7",
+            "wasmill group delete billing",
+            "wasmill group consume billing --member worker-1 --limit 10",
+            "wasmill deadletter list billing --from 7 --limit 10",
+            "wasmill deadletter show billing 7",
+            "wasmill deadletter replay billing --all",
+            "wasmill deadletter replay billing --key order-1",
+            "wasmill deadletter purge billing --position 7 --position 9",
             "wasmill plugin new my-plugin --lang rust --path d",
             "wasmill plugin check f.wasm",
             "wasmill plugin deploy f.wasm",
@@ -259,6 +290,11 @@ mod tests {
             "wasmill read --output xml",
             "wasmill read order-1 --tag a",
             "wasmill read --from-time noon",
+            "wasmill group create billing --from noon",
+            "wasmill group create billing --ack-timeout 30",
+            "wasmill group reset billing",
+            "wasmill deadletter replay billing",
+            "wasmill deadletter purge billing --all --key k",
             "wasmill read --until 3 --until-time 2026-01-01T00:00:00Z",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -10,6 +10,8 @@ use super::client::Remote;
 use super::exit::Failure;
 use super::output::{Output, Show};
 use super::table::{grouped, quoted, rfc3339, table};
+pub(super) use config::read as read_json;
+
 use crate::proto::{self, GetStreamRequest, ListStreamsRequest, StreamState};
 
 /// What a host hands out at once.

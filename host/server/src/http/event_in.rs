@@ -188,7 +188,7 @@ pub(crate) fn event(body: &str, text: &str, id: Uuid, defaults: &Defaults) -> Re
 }
 
 /// The payload: the very text of a JSON value, or bytes.
-fn data(
+pub(super) fn data(
     json: Option<&RawValue>,
     base64: Option<&str>,
     content_type: Option<&str>,

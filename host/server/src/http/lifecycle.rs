@@ -14,11 +14,11 @@ use wasmill_core::limits::read as limits;
 use wasmill_core::limits::stream::CONFIG_BYTES_MAX;
 use wasmill_core::stream::configs::Subject;
 
-use super::event_in::{cause, malformed, utf8};
+use super::event_in::{cause, malformed};
 use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
 use super::publish::expected;
-use super::request::{InPath, media_type, read_body, unsupported};
+use super::request::{InPath, json_body};
 use super::view;
 use crate::app::App;
 use crate::convert::stream_name;
@@ -162,15 +162,6 @@ async fn remove(State(app): State<Arc<App>>, subject: Subject, params: Params) -
     params.finish()?;
     stream_configs::remove(&app, &subject).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn json_body(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<String, Refusal> {
-    match media_type(headers).as_deref() {
-        None | Some("application/json") => {}
-        Some(other) => return Err(unsupported(other, "application/json")),
-    }
-    let body = read_body(headers, body, bytes_max).await?;
-    Ok(utf8(&body)?.to_owned())
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ mod request;
 pub(crate) mod transaction_in;
 mod view;
 
+mod consume;
+mod dead_letters;
 mod docs;
+mod groups;
 mod health;
 mod lifecycle;
 mod live;
@@ -19,6 +22,7 @@ mod plugins;
 mod projections;
 mod publish;
 mod streams;
+mod subscriptions;
 
 use std::sync::Arc;
 
@@ -26,7 +30,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use wasmill_core::code::{Code, Problem};
 
 use crate::app::App;
@@ -43,8 +47,10 @@ fn route(path: &'static str, methods: &'static [&'static str], handlers: MethodR
     Route { path, methods, handlers }
 }
 
+const DELETE: &[&str] = &["DELETE"];
 const GET: &[&str] = &["GET"];
 const POST: &[&str] = &["POST"];
+const PUT: &[&str] = &["PUT"];
 
 /// Every path that there is. `openapi.json` describes the same ones, which a test makes sure of.
 fn table() -> Vec<Route> {
@@ -80,6 +86,47 @@ fn table() -> Vec<Route> {
         ),
         route("/api/event-streams/{name}/events/live", GET, get(live::stream)),
         route("/api/transactions", POST, post(publish::transact)),
+        route("/api/groups", GET, get(groups::list)),
+        route(
+            "/api/groups/{name}",
+            &["DELETE", "GET", "PUT"],
+            get(groups::show).put(groups::create).delete(groups::delete),
+        ),
+        route("/api/groups/{name}/config", PUT, put(groups::configure)),
+        route("/api/groups/{name}/pause", POST, post(groups::pause)),
+        route("/api/groups/{name}/resume", POST, post(groups::resume)),
+        route("/api/groups/{name}/reset", POST, post(groups::reset)),
+        route("/api/groups/{name}/skip", POST, post(groups::skip)),
+        route("/api/groups/{name}/members", POST, post(consume::join)),
+        route("/api/groups/{name}/members/{session}", DELETE, delete(consume::leave)),
+        route("/api/groups/{name}/pull", POST, post(consume::pull)),
+        route("/api/groups/{name}/ack", POST, post(consume::ack)),
+        route("/api/groups/{name}/nack", POST, post(consume::nack)),
+        route("/api/groups/{name}/extend", POST, post(consume::extend)),
+        route("/api/groups/{name}/commit", POST, post(consume::commit)),
+        route("/api/groups/{name}/heartbeat", POST, post(consume::heartbeat)),
+        route("/api/groups/{name}/dead-letters", GET, get(dead_letters::list)),
+        route("/api/groups/{name}/dead-letters/replay", POST, post(dead_letters::replay)),
+        route("/api/groups/{name}/dead-letters/purge", POST, post(dead_letters::purge)),
+        route("/api/groups/{name}/dead-letters/{position}", GET, get(dead_letters::show)),
+        route("/api/groups/{name}/dead-letters/{position}/send", POST, post(dead_letters::send)),
+        route("/api/event-streams/subscriptions", GET, get(subscriptions::list)),
+        route("/api/event-streams/subscriptions/{id}", GET, get(subscriptions::show)),
+        route(
+            "/api/event-streams/subscriptions/{id}/consumers",
+            &["GET", "POST"],
+            get(subscriptions::consumers).post(subscriptions::join),
+        ),
+        route(
+            "/api/event-streams/subscriptions/{id}/consumers/{consumerId}",
+            &["DELETE", "GET"],
+            get(subscriptions::consumer).merge(delete(subscriptions::remove)),
+        ),
+        route(
+            "/api/event-streams/subscriptions/{id}/consumers/{consumerId}/reset-offset",
+            POST,
+            post(subscriptions::reset_offset),
+        ),
         route("/api/plugins", &["GET", "POST"], get(plugins::list).post(plugins::deploy)),
         route("/api/plugins/check", POST, post(plugins::check)),
         route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),

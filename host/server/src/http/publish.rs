@@ -24,7 +24,7 @@ use crate::pages::NUMBER_MAX;
 use crate::publish::{self, Answer, Publication};
 
 /// JSON has escapes, base64 and the names of the fields on top of what is stored.
-const BODY_BYTES_MAX: usize = 2 * limits::APPEND_BYTES_MAX;
+pub(super) const BODY_BYTES_MAX: usize = 2 * limits::APPEND_BYTES_MAX;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 pub(super) async fn append(
@@ -73,11 +73,11 @@ pub(super) async fn transact(
     }
 }
 
-fn queued() -> Response {
+pub(super) fn queued() -> Response {
     (StatusCode::ACCEPTED, Json(json!({ "queued": true }))).into_response()
 }
 
-fn defaults(headers: &HeaderMap) -> Result<Defaults, Problem> {
+pub(super) fn defaults(headers: &HeaderMap) -> Result<Defaults, Problem> {
     Ok(Defaults { origin: origin_of(headers)?, idempotency_key: idempotency_key(headers)? })
 }
 

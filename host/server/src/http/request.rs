@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use wasmill_core::code::{Code, Problem};
 
+use super::event_in::{cause, malformed, utf8};
 use super::problem::Refusal;
 
 /// A client that sends nothing for so long has lost its turn.
@@ -80,6 +81,33 @@ pub(crate) async fn read_body(headers: &HeaderMap, mut body: Body, max: usize) -
     }
 }
 
+/// A body that is JSON, as it was sent.
+pub(crate) async fn json_body(headers: &HeaderMap, body: Body, max: usize) -> Result<String, Refusal> {
+    match media_type(headers).as_deref() {
+        None | Some("application/json") => {}
+        Some(other) => return Err(unsupported(other, "application/json")),
+    }
+    let body = read_body(headers, body, max).await?;
+    Ok(utf8(&body)?.to_owned())
+}
+
+/// Reads JSON into a shape, and names the field that does not fit.
+pub(crate) fn shaped<T: DeserializeOwned>(json: &str) -> Result<T, Problem> {
+    let mut reading = serde_json::Deserializer::from_str(json);
+    let read = serde_path_to_error::deserialize(&mut reading).map_err(|error| {
+        let path = error.path().to_string();
+        let at = if path == "." { "body".to_owned() } else { path };
+        match error.into_inner() {
+            error if error.is_data() => {
+                Problem::new(Code::InvalidArgument, "the body is not as it should be").with(at, cause(&error))
+            }
+            error => malformed(&error, 0),
+        }
+    })?;
+    reading.end().map_err(|error| malformed(&error, 0))?;
+    Ok(read)
+}
+
 /// Takes in what a refused client still sends, within bounds: one that is cut off in the middle of its
 /// body loses its connection before it sees the answer.
 async fn discard(body: &mut Body) {
@@ -107,5 +135,24 @@ mod tests {
         let refused = read_body(&HeaderMap::new(), Body::from(vec![0; 11]), 10).await.unwrap_err().0;
         assert_eq!(refused.code, Code::BodyTooLarge);
         assert_eq!(read_body(&HeaderMap::new(), Body::from(vec![0; 10]), 10).await.unwrap().len(), 10);
+    }
+    #[test]
+    fn the_field_that_does_not_fit_is_named() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only its shape matters")]
+        struct Shape {
+            numbers: Vec<u64>,
+        }
+        let at = |json: &str| {
+            let problem = shaped::<Shape>(json).unwrap_err();
+            (problem.code, problem.details.into_iter().map(|detail| detail.at).collect::<String>())
+        };
+        assert_eq!(at(r#"{"numbers":[1,"2"]}"#), (Code::InvalidArgument, "numbers[1]".into()));
+        assert_eq!(at(r#"{"numbers":[],"colour":1}"#), (Code::InvalidArgument, "colour".into()));
+        assert_eq!(at("[7]").0, Code::InvalidArgument);
+        assert_eq!(at(r#"{"numbers":"#).0, Code::MalformedBody);
+        assert_eq!(at(r#"{"numbers":[]} {}"#).0, Code::MalformedBody);
+        assert!(shaped::<Shape>(r#"{"numbers":[1]}"#).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use wasmill_core::group::{GroupStatus, MemberStatus};
 use wasmill_core::name::StreamName;
 use wasmill_core::plugin::deploy::Checked;
 use wasmill_core::plugin::log::LogLine;
@@ -73,6 +74,53 @@ pub(crate) fn explained(stream: &StreamName, own: Option<&StreamConfig>, explain
         view["config"] = config_view(own);
     }
     view
+}
+
+/// A group and its facts. What its configuration leaves open is left out.
+pub(crate) fn group(status: &GroupStatus) -> Value {
+    let GroupStatus { record, members, shares: _, position, tail: _, .. } = status;
+    let mut config = serde_json::to_value(&record.config).unwrap_or_default();
+    without_nulls(&mut config);
+    let mut view = json!({
+        "name": record.name,
+        "config": config,
+        "paused": record.paused,
+        "startPosition": record.start,
+        "createdAt": rfc3339(record.created_at()),
+        "position": position.0,
+        "lagEvents": status.lag(),
+        "unsettled": status.unsettled,
+        "inFlight": status.in_flight,
+        "parkedKeys": status.parked_keys,
+        "members": members.iter().map(group_member).collect::<Vec<_>>(),
+        "counts": {
+            "delivered": status.counts.delivered,
+            "redelivered": status.counts.redelivered,
+            "settled": status.counts.settled,
+            "parked": status.counts.parked,
+            "dropped": status.counts.dropped,
+        },
+    });
+    if let Some(oldest) = status.oldest_recorded_at {
+        view["oldestRecordedAt"] = rfc3339(oldest).into();
+    }
+    view
+}
+
+pub(crate) fn group_member(member: &MemberStatus) -> Value {
+    json!({
+        "name": &*member.name,
+        "joinedAt": rfc3339(member.joined_at),
+        "deadline": rfc3339(member.deadline),
+        "inFlight": member.in_flight,
+        "standsBy": member.stands_by,
+    })
+}
+
+fn without_nulls(value: &mut Value) {
+    let Value::Object(fields) = value else { return };
+    fields.retain(|_, field| !field.is_null());
+    fields.values_mut().for_each(without_nulls);
 }
 
 /// What a plugin says of itself is JSON already.

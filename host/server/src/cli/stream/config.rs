@@ -212,7 +212,8 @@ async fn set(args: SetArgs, output: Output) -> Result<(), Failure> {
     output.show(&Done { configured: Some(args.subject), removed: None })
 }
 
-fn read(config: &str) -> std::io::Result<String> {
+/// JSON itself, a file of it, or `-` for standard input.
+pub(in crate::cli) fn read(config: &str) -> std::io::Result<String> {
     match config {
         "-" => {
             let mut json = String::new();
