@@ -17,7 +17,9 @@ use uuid::Uuid;
 use super::letters;
 use super::runner::Runner;
 use super::share::{SHARES, Share};
-use super::{COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_SHARES, GroupRecord, SEPARATOR, share_key};
+use super::{
+    COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_SHARES, GroupError, GroupRecord, SEPARATOR, share_key,
+};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::limits::{group as limits, read};
@@ -166,11 +168,13 @@ impl Runner {
             let leased = self.machine.is_leased(number);
             let free = owner.is_nil() || !self.context.hosts.is_alive(owner, self.dead_after(), now);
             if leased && !self.machine.is_as_stored(number, stored.as_ref()) {
-                // Someone has taken it, or has changed what is pending in it.
-                self.machine.forget_share(number);
-                if owner == self.context.host {
-                    self.lease_share(number, stored, share, now).await?;
-                }
+                // Someone has taken it, or has changed what is pending in it. What was settled since cannot be
+                // committed: who waits for that is told, and the group begins anew.
+                let (collection, key) = (COLLECTION_SHARES.into(), share_key(&group, number));
+                let error = GroupError::Commit(Rejection::Overtaken { collection, key }.into());
+                self.owed.drain(..).for_each(|owed| owed.pay(Err(&error)));
+                self.load().await?;
+                return Ok(true);
             } else if leased {
                 self.machine.set_leaving(number, !ours.contains(&number), now);
                 if !ours.contains(&number) && self.machine.is_quiet(number) {

@@ -2,16 +2,25 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
+
 use super::config::{GroupRecord, ParkedKeys};
 use super::dead_letter::DeadLetter;
+use super::lanes::Lanes;
 use super::machine::key_of;
-use super::manage::Groups;
-use super::{COLLECTION_DEAD_LETTERS, Command, GroupError, SEPARATOR, ask};
+use super::manage::{Groups, TRIES_MAX};
+use super::share::{Share, share_of};
+use super::{
+    COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_SHARES, Command, GroupError,
+    SEPARATOR, ask, parked_key, share_key,
+};
 use crate::code::{Code, Problem};
 use crate::event::Position;
 use crate::limits::group as limits;
+use crate::log::commit::CommitError;
 use crate::record::GenerationId;
-use crate::store::{Store, StoreError};
+use crate::store::{DocumentChange, Guard, Rejection, Store, StoreError};
+use crate::wire::WireError;
 
 /// A page of a group's dead letters, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -97,13 +106,81 @@ impl Groups {
             };
             let letters: Vec<DeadLetter> = page.letters.into_iter().filter(meant).collect();
             if !letters.is_empty() {
-                let commands = self.commands(group).await?;
-                count += ask(&commands, |reply| Command::Letters { letters, replay, reply }).await?;
+                count += letters.len();
+                for letter in self.settle_here(group, letters, replay).await? {
+                    self.settle_elsewhere(&record, &letter, replay).await?;
+                }
             }
             if !page.more {
                 return Ok(count);
             }
         }
+    }
+
+    /// Settles those of shares that this host leases, and answers the others.
+    async fn settle_here(
+        &self,
+        group: &str,
+        letters: Vec<DeadLetter>,
+        replay: bool,
+    ) -> Result<Vec<DeadLetter>, GroupError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (commands, letters) = (self.commands(group).await?, letters.clone());
+            match ask(&commands, |reply| Command::Letters { letters, replay, reply }).await {
+                // Another host has changed a share; the group has begun anew with what there is now.
+                Err(GroupError::Commit(CommitError::Rejected(Rejection::Overtaken { .. }))) if tries < TRIES_MAX => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Settles a dead letter of a share that another host leases, or nobody: what is stored is changed, and the
+    /// owner notices that with its next round or commit.
+    async fn settle_elsewhere(
+        &self,
+        record: &GroupRecord,
+        letter: &DeadLetter,
+        replay: bool,
+    ) -> Result<(), GroupError> {
+        let (group, position) = (record.name.as_str(), letter.position());
+        let (slot, key) = Lanes::slot(&letter.event, record.queue);
+        let number = share_of(slot);
+        let store = &self.0.context.store;
+        let document = async |collection: &str, key: &str| store.document(GenerationId::HOST, collection, key).await;
+        for _ in 0..TRIES_MAX {
+            let place = share_key(group, number);
+            let stored = document(COLLECTION_SHARES, &place).await.map_err(GroupError::store)?;
+            let share = stored.as_deref().map(Share::decode).transpose();
+            let mut share = share.map_err(|error| damaged(group, &error))?.unwrap_or_else(|| Share {
+                next: record.start(),
+                resets: record.resets,
+                ..Share::default()
+            });
+            share.edits += 1;
+            let letter_key = DeadLetter::key(group, position);
+            let mut documents = vec![
+                put(COLLECTION_SHARES, place.clone(), Some(share_with(&mut share, replay, position))),
+                put(COLLECTION_DEAD_LETTERS, letter_key.clone(), None),
+            ];
+            if replay {
+                documents.push(put(COLLECTION_REPLAYED, letter_key, Some(letter.event.raw().clone())));
+            }
+            if let Some(key) = key.filter(|_| letter.why.parks(record.resets)) {
+                let place = parked_key(group, key);
+                let count = document(COLLECTION_PARKED_KEYS, &place).await.map_err(GroupError::store)?;
+                let count: u64 = count.and_then(|count| std::str::from_utf8(&count).ok()?.parse().ok()).unwrap_or(1);
+                let left = (count > 1).then(|| Bytes::from((count - 1).to_string()));
+                documents.push(put(COLLECTION_PARKED_KEYS, place, left));
+            }
+            let guards = vec![Guard { collection: COLLECTION_SHARES.into(), key: place, value: stored }];
+            match self.commit(guards, documents).await {
+                Err(GroupError::Commit(CommitError::Rejected(Rejection::Overtaken { .. }))) => {}
+                other => return other,
+            }
+        }
+        Err(GroupError::Commit(CommitError::Overloaded))
     }
 
     /// All of them are there, and none is behind one of its key that is not meant.
@@ -147,4 +224,19 @@ pub(super) async fn page(store: &dyn Store, group: &str, from: Position, limit: 
     let letters = decoded.collect::<Result<Vec<_>, _>>();
     let damaged = |error| StoreError::Damaged { what: format!("a dead letter of group `{group}`: {error}") };
     Ok(Letters { letters: letters.map_err(damaged)?, more: page.more })
+}
+
+fn share_with(share: &mut Share, replay: bool, position: Position) -> Bytes {
+    if replay {
+        share.takes_back(position);
+    }
+    share.encode()
+}
+
+fn put(collection: &str, key: String, value: Option<Bytes>) -> DocumentChange {
+    DocumentChange { collection: collection.into(), key, value }
+}
+
+fn damaged(group: &str, error: &WireError) -> GroupError {
+    GroupError::store(StoreError::Damaged { what: format!("group `{group}`: {error}") })
 }

@@ -31,7 +31,7 @@ use crate::stream::lifecycle::Streams;
 use crate::tasks::Tasks;
 
 /// Times that a change of a group is tried again because another host was faster.
-const TRIES_MAX: usize = 10;
+pub(super) const TRIES_MAX: usize = 10;
 
 /// All groups of a host. Cheap to clone.
 #[derive(Clone)]
@@ -251,7 +251,7 @@ impl Groups {
         }
     }
 
-    async fn commit(&self, guards: Vec<Guard>, documents: Vec<DocumentChange>) -> Result<(), GroupError> {
+    pub(super) async fn commit(&self, guards: Vec<Guard>, documents: Vec<DocumentChange>) -> Result<(), GroupError> {
         let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
         self.0.context.committer.commit(Unit { guards, changes, ..Unit::default() }).await?;
         Ok(())
@@ -293,6 +293,12 @@ impl Groups {
     /// The member of a session, for callers that hold no connection.
     pub async fn member(&self, group: &str, session: Uuid) -> Result<Membership, GroupError> {
         Ok(Membership { session, commands: self.commands(group).await? })
+    }
+
+    /// Has a member leave by its name, as if it had said so itself. `false` if there is none on this host.
+    pub async fn remove_member(&self, group: &str, member: &str) -> Result<bool, GroupError> {
+        let commands = self.commands(group).await?;
+        ask(&commands, |reply| Command::Remove { name: member.into(), reply }).await
     }
 
     pub async fn status(&self, group: &str) -> Result<GroupStatus, GroupError> {

@@ -17,6 +17,7 @@ mod machine;
 mod manage;
 pub mod message;
 pub mod model;
+mod owed;
 mod queue;
 mod runner;
 pub mod share;
@@ -191,6 +192,10 @@ enum Command {
         name: String,
         reply: Reply<Uuid>,
     },
+    Remove {
+        name: String,
+        reply: Reply<bool>,
+    },
     /// `lost`: it did not say goodbye.
     Leave {
         session: Uuid,
@@ -241,7 +246,7 @@ enum Command {
     Letters {
         letters: Vec<DeadLetter>,
         replay: bool,
-        reply: Reply<usize>,
+        reply: Reply<Vec<DeadLetter>>,
     },
     Skip {
         position: Position,

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::config::{CommitStrategy, Delivery, GroupRecord};
 use super::context::Context;
-use super::dead_letter::DeadLetter;
 use super::health::{Said, Shown};
 use super::lanes::{Handed, MemberId};
 use super::machine::{Committing, Machine};
+use super::owed::Owed;
 use super::trim::Trim;
 use super::{Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled};
 use crate::clock::Timestamp;
@@ -26,33 +26,6 @@ use crate::log::commit::CommitError;
 use crate::log::filter::Filter;
 use crate::log_id;
 use crate::store::{Committed, Direction, PageLimit};
-
-/// Answers that wait for a commit.
-enum Owed {
-    Settled(Reply<Vec<Settled>>, Vec<Settled>),
-    Handed(Reply<Vec<Handing>>, Vec<Handing>),
-    Count(Reply<usize>, usize),
-    Flag(Reply<bool>, bool),
-    Done(Reply<()>),
-}
-
-impl Owed {
-    fn pay(self, outcome: Result<(), &GroupError>) {
-        // Whoever went away does not need its answer.
-        match (self, outcome) {
-            (Owed::Settled(reply, answers), Ok(())) => drop(reply.send(Ok(answers))),
-            (Owed::Handed(reply, handed), Ok(())) => drop(reply.send(Ok(handed))),
-            (Owed::Count(reply, count), Ok(())) => drop(reply.send(Ok(count))),
-            (Owed::Flag(reply, flag), Ok(())) => drop(reply.send(Ok(flag))),
-            (Owed::Done(reply), Ok(())) => drop(reply.send(Ok(()))),
-            (Owed::Settled(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
-            (Owed::Handed(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
-            (Owed::Count(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
-            (Owed::Flag(reply, _), Err(error)) => drop(reply.send(Err(error.clone()))),
-            (Owed::Done(reply), Err(error)) => drop(reply.send(Err(error.clone()))),
-        }
-    }
-}
 
 /// A pull that has found nothing yet.
 struct Waiting {
@@ -75,7 +48,7 @@ pub(super) struct Runner {
     filter: Filter,
     commands: mpsc::Receiver<Command>,
     waiting: Vec<Waiting>,
-    owed: Vec<Owed>,
+    pub(super) owed: Vec<Owed>,
     under_way: Option<UnderWay>,
     /// When acknowledgements are committed that were only noted.
     commit_due: Option<Timestamp>,
@@ -153,6 +126,7 @@ impl Runner {
             if let Some(outcome) = over {
                 self.commit_is_over(outcome, now, &stop).await;
             }
+            self.hear_those_who_wait(now);
             self.machine.tick(now);
             for command in commands.drain(..) {
                 if let Command::Stop { reply } = command {
@@ -207,6 +181,14 @@ impl Runner {
                 }
                 let _ = reply.send(Ok(()));
             }
+            Command::Remove { name, reply } => {
+                let member = self.machine.member_of_name(&name);
+                if let Some(member) = member {
+                    self.end_pulls(member);
+                    self.machine.remove(member, now, false);
+                }
+                let _ = reply.send(Ok(member.is_some()));
+            }
             Command::Heartbeat { session, reply } => {
                 let heard = self.machine.heard_of(session, now);
                 let _ = reply.send(heard.map(|_| ()).ok_or(GroupError::SessionEnded));
@@ -260,8 +242,8 @@ impl Runner {
                 self.owed.push(Owed::Done(reply));
             }
             Command::Letters { letters, replay, reply } => {
-                let count = self.letters(letters, replay, now);
-                self.owed.push(Owed::Count(reply, count));
+                let elsewhere = self.machine.settle_letters(letters, replay, now);
+                self.owed.push(Owed::Letters(reply, elsewhere));
             }
             Command::Skip { position, reply } => {
                 let skipped = self.machine.skip(position, now);
@@ -269,14 +251,6 @@ impl Runner {
             }
             Command::Stop { .. } => {}
         }
-    }
-
-    fn letters(&mut self, letters: Vec<DeadLetter>, replay: bool, now: Timestamp) -> usize {
-        if replay {
-            return self.machine.replay(letters, now);
-        }
-        self.machine.purge(&letters);
-        letters.len()
     }
 
     fn note_commit_due(&mut self, now: Timestamp) {
@@ -292,6 +266,14 @@ impl Runner {
             self.owed.push(Owed::Settled(reply, answers));
         } else {
             let _ = reply.send(Ok(answers));
+        }
+    }
+
+    /// Who waits for events is there, and who has gone away waits no more.
+    fn hear_those_who_wait(&mut self, now: Timestamp) {
+        if self.machine.next_session_end().is_some_and(|end| end <= now) {
+            self.waiting.retain(|waiting| !waiting.reply.is_closed());
+            self.waiting.iter().for_each(|waiting| self.machine.is_there(waiting.member, now));
         }
     }
 

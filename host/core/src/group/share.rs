@@ -56,6 +56,8 @@ pub struct Share {
     pub owner: Uuid,
     /// Resets of the group that it has gone through.
     pub resets: u64,
+    /// Counts changes by hosts that do not lease it, so that its owner notices each.
+    pub edits: u64,
     /// Every event of the share before it was read: it is settled, or pending.
     pub next: Position,
     pub pending: BTreeMap<Position, Tries>,
@@ -69,11 +71,21 @@ impl Share {
         self.pending.keys().next().copied().unwrap_or(self.next)
     }
 
+    /// Makes an event pending again. `false` if it is already, or will be read anyway, as after a reset.
+    pub fn takes_back(&mut self, position: Position) -> bool {
+        let new = position < self.next && !self.pending.contains_key(&position);
+        if new {
+            self.pending.insert(position, Tries::default());
+        }
+        new
+    }
+
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.pending.len() * 4);
         out.put_u8(VERSION);
         out.put_slice(self.owner.as_bytes());
         put_varint(&mut out, self.resets);
+        put_varint(&mut out, self.edits);
         put_varint(&mut out, self.next.0);
         put_varint(&mut out, self.pending.len() as u64);
         let mut last = 0;
@@ -99,6 +111,7 @@ impl Share {
         let (owner, mut rest) = rest.split_at_checked(16).ok_or(WireError("a share ends within its owner"))?;
         let owner = Uuid::from_slice(owner).map_err(|_| WireError("a share's owner is no id"))?;
         let resets = take_varint(&mut rest)?;
+        let edits = take_varint(&mut rest)?;
         let next = Position(take_varint(&mut rest)?);
         let mut pending = BTreeMap::new();
         let mut last = 0_u64;
@@ -114,7 +127,7 @@ impl Share {
             pending.insert(Position(last), tries);
         }
         if rest.is_empty() {
-            Ok(Self { owner, resets, next, pending })
+            Ok(Self { owner, resets, edits, next, pending })
         } else {
             Err(WireError("a share goes on behind its end"))
         }
@@ -141,7 +154,7 @@ mod tests {
             (Position(7), tries),
             (Position(1 << 50), Tries { lost: 1, ..Tries::default() }),
         ]);
-        let share = Share { owner: Uuid::from_u128(5), resets: 2, next: Position((1 << 50) + 1), pending };
+        let share = Share { owner: Uuid::from_u128(5), resets: 2, edits: 9, next: Position((1 << 50) + 1), pending };
         let bytes = share.encode();
         assert_eq!(Share::decode(&bytes), Ok(share));
         for end in 0..bytes.len() {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use wasmill_core::clock::{Clock, Timestamp};
 use wasmill_core::event::{NewEvent, Position};
-use wasmill_core::group::{GroupConfig, Membership, Nack, Settled, Start, Token};
+use wasmill_core::group::{GroupConfig, Membership, Nack, Settled, Start, Token, Which};
 use wasmill_core::log::publish::Append;
 use wasmill_core::random::{Random, seeds};
 use wasmill_core::store::{PageLimit, Store};
@@ -176,4 +176,61 @@ async fn hosts_divide_a_group_and_one_takes_over_from_another_that_died() {
         assert_eq!((status.unsettled, status.in_flight), (0, 0));
         assert!(status.position <= Position(shop.keys.len() as u64) && shop.hosts[1].clock.now() > Timestamp(0));
     }
+}
+
+/// A dead letter is replayed or removed through any host, be its share here or there.
+#[tokio::test]
+async fn dead_letters_are_settled_through_either_host() {
+    let store = Shared::new();
+    let hosts = vec![host_over(store.beside()).await, host_over(store).await];
+    let config = GroupConfig { session_timeout_ms: Some(5_000), ..GroupConfig::default() };
+    hosts[0].host.groups.create(GROUP, config, Start::First).await.unwrap();
+    let random = Random::new(1);
+    let mut shop = Shop { random, hosts, workers: Vec::new(), keys: BTreeMap::new(), acked: BTreeSet::new() };
+    shop.join(0, "a").await;
+    shop.join(1, "b").await;
+    for _ in 0..6 {
+        shop.publish(0).await;
+    }
+    let mut parked = BTreeSet::new();
+    for _ in 0..60 {
+        for n in 0..2 {
+            let now = shop.hosts[n].clock.now();
+            let room = PageLimit { events: 10, bytes: 1 << 20 };
+            let Ok(handed) = shop.workers[n].member.pull(room, now).await else { continue };
+            for one in handed {
+                let nack = Nack::Park { error: "never".into() };
+                let answers = shop.workers[n].member.nack(vec![one.token], nack).await.unwrap();
+                if answers == [Settled::Durable] {
+                    parked.insert(one.event.position());
+                }
+            }
+        }
+        shop.later(300).await;
+    }
+    assert_eq!(shop.shares().await, [8, 8]);
+    let letters = async |host: usize| -> Vec<u64> {
+        let page = shop.hosts[host].host.groups.dead_letters(GROUP, Position(0), 100).await.unwrap();
+        page.letters.iter().map(|letter| letter.position().0).collect()
+    };
+    assert_eq!(letters(1).await, (0..30).collect::<Vec<u64>>(), "those that followed are dead letters too");
+    let half: Vec<Position> = letters(0).await.into_iter().filter(|position| position % 3 == 0).map(Position).collect();
+    let purged = shop.hosts[0].host.groups.purge(GROUP, &Which::Positions(half.clone())).await.unwrap();
+    assert_eq!(purged, half.len());
+    let left = letters(1).await.len();
+    assert_eq!(shop.hosts[1].host.groups.replay(GROUP, &Which::All).await.unwrap(), left);
+    for position in &half {
+        shop.acked.insert(position.0);
+    }
+    for _ in 0..100 {
+        for n in 0..2 {
+            let _ = shop.workers[n].member.heartbeat().await;
+            shop.pull(n).await;
+            shop.ack(n).await;
+        }
+        shop.later(300).await;
+    }
+    assert_eq!(shop.acked.len(), 30, "what was replayed is handled by whoever has its share");
+    let unparked = shop.hosts[0].host.groups.status(GROUP).await.unwrap().parked_keys;
+    assert_eq!(unparked, 0);
 }

@@ -103,23 +103,24 @@ pub(super) async fn consumer(
 }
 
 fn named<'a>(status: &'a GroupStatus, name: &str) -> Result<&'a MemberStatus, Problem> {
-    status.members.iter().find(|member| &*member.name == name).ok_or_else(|| {
-        let (group, name) = (&status.record.name, name.escape_debug());
-        Problem::new(Code::NotFound, format!("group `{group}` has no member `{name}`"))
-    })
+    status.members.iter().find(|member| &*member.name == name).ok_or_else(|| no_member(&status.record.name, name))
 }
 
-/// Ends a member's session, whoever has it: taking its name ends it.
+fn no_member(group: &str, name: &str) -> Problem {
+    Problem::new(Code::NotFound, format!("group `{group}` has no member `{}`", name.escape_debug()))
+}
+
+/// Ends a member's session, whoever has it. What it has goes back and does not count as an attempt.
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     InPath((id, consumer)): InPath<(String, String)>,
     params: Params,
 ) -> Result<StatusCode, Refusal> {
     params.finish()?;
-    named(&app.host.groups.status(&id).await.map_err(failed)?, &consumer)?;
-    let membership = app.host.groups.join(&id, &consumer).await.map_err(failed)?;
-    membership.leave().await.map_err(failed)?;
-    Ok(StatusCode::NO_CONTENT)
+    if app.host.groups.remove_member(&id, &consumer).await.map_err(failed)? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(no_member(&id, &consumer).into())
 }
 
 pub(super) async fn reset_offset(

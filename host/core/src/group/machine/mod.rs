@@ -276,8 +276,7 @@ impl Machine {
 
     pub(super) fn join(&mut self, name: &str, session: Uuid, now: Timestamp) -> Result<MemberId, TooManyMembers> {
         // Who comes back under its name was gone.
-        let before = self.members.iter().find(|(_, member)| &*member.name == name).map(|(id, _)| *id);
-        if let Some(before) = before {
+        if let Some(before) = self.member_of_name(name) {
             self.remove(before, now, true);
         }
         if self.members.len() >= limits::MEMBERS_MAX {
@@ -315,6 +314,23 @@ impl Machine {
         let (id, member) = self.members.iter_mut().find(|(_, member)| member.session == session)?;
         member.deadline = deadline;
         Some(*id)
+    }
+
+    /// A member that is not heard of, but seen.
+    pub(super) fn is_there(&mut self, member: MemberId, now: Timestamp) {
+        let deadline = self.session_deadline(now);
+        if let Some(member) = self.members.get_mut(&member) {
+            member.deadline = deadline;
+        }
+    }
+
+    pub(super) fn member_of_name(&self, name: &str) -> Option<MemberId> {
+        self.members.iter().find(|(_, member)| &*member.name == name).map(|(id, _)| *id)
+    }
+
+    /// When the next member is taken for gone.
+    pub(super) fn next_session_end(&self) -> Option<Timestamp> {
+        self.members.values().map(|member| member.deadline).min()
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = (&MemberId, &Member)> {
@@ -428,8 +444,7 @@ impl Machine {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        let sessions = self.members.values().map(|member| member.deadline).min();
-        self.lanes.next_deadline().into_iter().chain(sessions).min()
+        self.lanes.next_deadline().into_iter().chain(self.next_session_end()).min()
     }
 }
 

@@ -217,30 +217,30 @@ impl Machine {
 
     // Dead letters.
 
-    /// Hands dead letters in again, in the order of the log. They are those of this host's shares.
-    pub(in crate::group) fn replay(&mut self, letters: Vec<DeadLetter>, now: Timestamp) -> usize {
-        let mut count = 0;
+    /// Hands dead letters in again, in the order of the log, or forgets them. Answers those of shares that this
+    /// host does not lease.
+    pub(in crate::group) fn settle_letters(
+        &mut self,
+        letters: Vec<DeadLetter>,
+        replay: bool,
+        now: Timestamp,
+    ) -> Vec<DeadLetter> {
+        let mut elsewhere = Vec::new();
         for letter in letters {
             let position = letter.position();
             let slot = Lanes::slot(&letter.event, self.keyless).0;
-            let Some(leased) = self.leased.get_mut(&share_of(slot)) else { continue };
-            // After a reset it may be waiting, or be read again anyway.
-            let is_there = position >= leased.share.next || leased.share.pending.contains_key(&position);
-            if !is_there {
-                leased.share.pending.insert(position, Tries::default());
+            let Some(leased) = self.leased.get_mut(&share_of(slot)) else {
+                elsewhere.push(letter);
+                continue;
+            };
+            if replay && leased.share.takes_back(position) {
                 leased.dirty = true;
                 self.lanes.add(letter.event.clone(), Tries::default(), self.keyless, true, now);
                 self.replayed.push((position, Some(letter.event.clone())));
             }
             self.no_longer_parked(&letter);
-            count += 1;
         }
-        count
-    }
-
-    /// Forgets dead letters.
-    pub(in crate::group) fn purge(&mut self, letters: &[DeadLetter]) {
-        letters.iter().for_each(|letter| self.no_longer_parked(letter));
+        elsewhere
     }
 
     fn no_longer_parked(&mut self, letter: &DeadLetter) {

@@ -49,23 +49,21 @@ pub(crate) async fn run(target: &Target, args: &FanoutArgs, output: Output) -> R
     let stream = load::run_name("fanout");
     let events = args.rate * args.seconds;
     let publisher = target.remote.connect().await?;
-    let connections = (args.subscribers + args.stuck).div_ceil(CALLS_ON_A_CONNECTION);
-    let mut clients = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        clients.push(target.remote.connect().await?);
-    }
+    // Those that take nothing fill up the connection that they share: not one of the others'.
+    let (clients, stuck_clients) = (connect(target, args.subscribers).await?, connect(target, args.stuck).await?);
     let before = target.memory_kib();
     let request = FollowStreamRequest { stream: stream.clone(), from_offset: Some(0), from_time_us: None };
     // Nobody looks into these; their host has to wait for them, or to let go of them.
     let mut stuck = Vec::with_capacity(args.stuck);
     for number in 0..args.stuck {
-        stuck.push(clients[number % connections].log().follow_stream(request.clone()).await?.into_inner());
+        stuck
+            .push(stuck_clients[number % stuck_clients.len()].log().follow_stream(request.clone()).await?.into_inner());
     }
     let all_there = Arc::new(Barrier::new(args.subscribers + 1));
     let mut published = Vec::new();
     let mut followers = JoinSet::new();
     for number in 0..args.subscribers {
-        let client = clients[number % connections].clone();
+        let client = clients[number % clients.len()].clone();
         followers.spawn(follow(client, request.clone(), events, Arc::clone(&all_there)));
     }
     all_there.wait().await;
@@ -101,6 +99,14 @@ pub(crate) async fn run(target: &Target, args: &FanoutArgs, output: Output) -> R
     }
     drop(stuck);
     Ok(measurement)
+}
+
+async fn connect(target: &Target, calls: usize) -> Result<Vec<Client>, Failure> {
+    let mut clients = Vec::new();
+    for _ in 0..calls.div_ceil(CALLS_ON_A_CONNECTION) {
+        clients.push(target.remote.connect().await?);
+    }
+    Ok(clients)
 }
 
 /// When each event was delivered.

@@ -68,6 +68,7 @@ pub(in crate::grpc) fn check_lease(ms: Option<u64>) -> Result<(), Problem> {
 pub(in crate::grpc) fn check_tokens(tokens: &[u64]) -> Result<(), Problem> {
     let max = limits::TOKENS_MAX;
     match tokens.len() {
+        0 => Err(invalid("tokens", "there are none: which deliveries are meant?")),
         count if count <= max => Ok(()),
         count => Err(invalid("tokens", format!("there are {count}; one call has at most {max}"))),
     }
