@@ -115,7 +115,7 @@ impl Host {
             tail,
             metrics: Arc::clone(&metrics),
         };
-        let groups = Groups::new(reader.clone(), Arc::clone(&clock), streams.clone(), tasks.clone());
+        let groups = Groups::new(reader.clone(), publisher.clone(), Arc::clone(&clock), streams.clone(), tasks.clone());
         groups.start().await.map_err(|error| StartError::Groups(Box::new(error)))?;
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));

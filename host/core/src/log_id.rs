@@ -34,6 +34,7 @@ pub const GROUP_NOT_LOADED: u32 = 3010;
 pub const GROUP_NOT_READ: u32 = 3011;
 pub const GROUP_NOT_COMMITTED: u32 = 3012;
 pub const QUEUE_NOT_TRIMMED: u32 = 3013;
+pub const DEAD_LETTER_NOT_COPIED: u32 = 3014;
 pub const MEMBER_JOINED: u32 = 3020;
 pub const MEMBER_LEFT: u32 = 3021;
 pub const MEMBER_LOST: u32 = 3022;

@@ -7,7 +7,9 @@ use crate::code::{Code, Problem};
 use crate::event::Position;
 use crate::limits::{group as limits, publish, read};
 use crate::log::filter::{Filter, FilterTerm};
-use crate::name::{InvalidName, Pattern};
+use crate::name::{self, InvalidName, Pattern};
+
+pub use crate::stream::config::ParkedKeys;
 
 /// As it is stored, and as it is told. Fields that a client leaves out have their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,8 @@ pub struct GroupConfig {
     pub max_deliveries: Option<u64>,
     pub retry: RetryConfig,
     pub dead_letters: DeadLetters,
+    /// A stream to which a copy of each dead letter is published.
+    pub dead_letter_stream: Option<String>,
     pub parked_keys: ParkedKeys,
     /// Positions behind the end of the log from which on the group counts as degraded, and as unhealthy.
     pub degraded_lag: Option<u64>,
@@ -92,16 +96,6 @@ pub enum DeadLetters {
     Keep,
     /// What is given up is gone.
     Drop,
-}
-
-/// What becomes of the later events of a key that has a dead letter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ParkedKeys {
-    /// They become dead letters too, so that they can be replayed in order.
-    #[default]
-    Follow,
-    GoOn,
 }
 
 /// Where a group begins, or is reset to.
@@ -172,6 +166,9 @@ impl GroupConfig {
         }
         if self.commit_every_ms.is_some() && self.commit != CommitStrategy::Periodic {
             broken.push(("commitEveryMs".into(), "it is said with `commit: periodic` alone".into()));
+        }
+        if let Some(Err(error)) = self.dead_letter_stream.as_deref().map(name::check) {
+            broken.push(("deadLetterStream".into(), error.to_string()));
         }
         broken.extend(self.source_problems());
         if broken.is_empty() { Ok(()) } else { Err(InvalidGroup(broken)) }

@@ -13,6 +13,7 @@ use crate::event::{Event, Position};
 use crate::limits::read;
 use crate::log::commit::Committer;
 use crate::log::filter::Filter;
+use crate::log::publish::Publisher;
 use crate::log::read::{ReadError, Reader};
 use crate::name::StreamName;
 use crate::record::GenerationId;
@@ -29,6 +30,7 @@ pub(super) struct Context {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) configs: StreamConfigs,
     pub(super) streams: Streams,
+    pub(super) publisher: Publisher,
     pub(super) host: Uuid,
     pub(super) hosts: Arc<Hosts>,
 }

@@ -18,9 +18,10 @@ use super::{
     COLLECTION_SHARES, Command, GroupError, GroupStatus, Membership, SEPARATOR, ask, share_key,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::event::{Offset, Position};
+use crate::event::{Event, Offset, Position};
 use crate::limits::{group as limits, read};
 use crate::log::commit::CommitError;
+use crate::log::publish::Publisher;
 use crate::log::read::{ReadError, Reader};
 use crate::log_id;
 use crate::metrics::Metrics;
@@ -62,7 +63,13 @@ impl From<ReadError> for GroupError {
 }
 
 impl Groups {
-    pub(crate) fn new(reader: Reader, clock: Arc<dyn Clock>, streams: Streams, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        reader: Reader,
+        publisher: Publisher,
+        clock: Arc<dyn Clock>,
+        streams: Streams,
+        tasks: Tasks,
+    ) -> Self {
         let (store, committer) = (Arc::clone(&streams.store), streams.committer.clone());
         let (configs, metrics) = (streams.configs.clone(), Arc::clone(&streams.metrics));
         let host = Uuid::new_v4();
@@ -71,7 +78,7 @@ impl Groups {
             let (store, committer, clock) = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));
             tasks.spawn("hosts", Arc::clone(&hosts).run(store, committer, clock, tasks.stop_token()));
         }
-        let context = Context { store, committer, reader, clock, configs, streams, host, hosts };
+        let context = Context { store, committer, reader, clock, configs, streams, publisher, host, hosts };
         Self(Arc::new(Shared {
             context,
             tasks,
@@ -303,7 +310,15 @@ impl Groups {
 
     pub async fn status(&self, group: &str) -> Result<GroupStatus, GroupError> {
         let commands = self.commands(group).await?;
-        ask(&commands, |reply| Command::Status { reply }).await
+        let mut status = ask(&commands, |reply| Command::Status { reply }).await?;
+        if status.oldest_recorded_at.is_none() && status.position < status.tail {
+            // Nobody has asked for what comes next yet.
+            let filter = status.record.config.filter().unwrap_or_default();
+            let one = PageLimit { events: 1, bytes: 1 };
+            let page = self.0.context.reader.log_page(status.position, Direction::Forward, &filter, one).await?;
+            status.oldest_recorded_at = page.events.first().map(Event::recorded_at);
+        }
+        Ok(status)
     }
 
     /// Settles one event, be it in someone's hands, resting, or waiting. `false` if it is not among those that

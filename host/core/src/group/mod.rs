@@ -7,6 +7,7 @@
 
 pub mod config;
 mod context;
+mod copies;
 pub mod dead_letter;
 pub mod health;
 mod hosts;
@@ -113,7 +114,7 @@ pub struct GroupStatus {
     pub unsettled: usize,
     pub in_flight: usize,
     pub parked_keys: usize,
-    /// When the oldest event that is not settled was recorded.
+    /// When the oldest event that is not settled was recorded, be it read already or not.
     pub oldest_recorded_at: Option<Timestamp>,
     pub counts: Counts,
 }

@@ -69,6 +69,8 @@ fn config(stream: &StreamName, effective: &Arc<Effective>) -> GroupConfig {
         delivery,
         max_deliveries: said.dead_letter.max_deliveries,
         dead_letters: if kept { DeadLetters::Keep } else { DeadLetters::Drop },
+        dead_letter_stream: said.dead_letter.stream.clone(),
+        parked_keys: said.dead_letter.parked_keys.unwrap_or_default(),
         ..GroupConfig::default()
     }
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::config::{CommitStrategy, Delivery, GroupRecord};
 use super::context::Context;
+use super::copies;
 use super::health::{Said, Shown};
 use super::lanes::{Handed, MemberId};
 use super::machine::{Committing, Machine};
@@ -411,9 +412,10 @@ impl Runner {
         now: Timestamp,
         stop: &CancellationToken,
     ) {
-        let Some(UnderWay { committing, owed, .. }) = self.under_way.take() else { return };
+        let Some(UnderWay { mut committing, owed, .. }) = self.under_way.take() else { return };
         match outcome {
             Ok(_) => {
+                copies::publish(&self.context, &self.machine.record, std::mem::take(&mut committing.copies));
                 if self.machine.record.queue {
                     self.trim.something_left(now);
                 }

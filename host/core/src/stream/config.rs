@@ -103,9 +103,21 @@ pub struct DeadLetterConfig {
     /// Deliveries before it is parked; 1 to 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_deliveries: Option<u64>,
-    /// Where it is parked, if not beside its stream.
+    /// A stream to which a copy of each dead letter is published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked_keys: Option<ParkedKeys>,
+}
+
+/// What becomes of the later events of a key that has a dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkedKeys {
+    /// They become dead letters too, so that they can be replayed in order.
+    #[default]
+    Follow,
+    GoOn,
 }
 
 /// How events are bundled for consumers.
@@ -240,7 +252,12 @@ impl StreamConfig {
             deletion: Some(Deletion::Allowed),
             delete_when_empty_after_seconds: Some(0),
             retention: RetentionConfig { max_age_seconds: Some(0), max_events: Some(0), max_bytes: Some(0) },
-            dead_letter: DeadLetterConfig { enabled: Some(true), max_deliveries: Some(10), stream: None },
+            dead_letter: DeadLetterConfig {
+                enabled: Some(true),
+                max_deliveries: Some(10),
+                stream: None,
+                parked_keys: Some(ParkedKeys::Follow),
+            },
             batching: BatchingConfig { max_events: Some(100), max_delay_ms: Some(0) },
             limits: LimitsConfig {
                 max_event_bytes: Some(publish::EVENT_DATA_BYTES_MAX as u64),
@@ -267,7 +284,7 @@ impl StreamConfig {
         let Self { kind, delivery, scope, auto_create, deletion, delete_when_empty_after_seconds, .. } = other;
         let Self { retention, dead_letter, batching, limits, access, .. } = other;
         let RetentionConfig { max_age_seconds, max_events, max_bytes } = retention;
-        let DeadLetterConfig { enabled, max_deliveries, stream } = dead_letter;
+        let DeadLetterConfig { enabled, max_deliveries, stream, parked_keys } = dead_letter;
         let BatchingConfig { max_events: batch_events, max_delay_ms } = batching;
         let LimitsConfig { max_event_bytes, max_append_events } = limits;
         let AccessConfig { publish, read } = access;
@@ -285,6 +302,7 @@ impl StreamConfig {
         take(&mut self.dead_letter.enabled, enabled, took, "deadLetter.enabled");
         take(&mut self.dead_letter.max_deliveries, max_deliveries, took, "deadLetter.maxDeliveries");
         take(&mut self.dead_letter.stream, stream, took, "deadLetter.stream");
+        take(&mut self.dead_letter.parked_keys, parked_keys, took, "deadLetter.parkedKeys");
         take(&mut self.batching.max_events, batch_events, took, "batching.maxEvents");
         take(&mut self.batching.max_delay_ms, max_delay_ms, took, "batching.maxDelayMs");
         take(&mut self.limits.max_event_bytes, max_event_bytes, took, "limits.maxEventBytes");
@@ -349,6 +367,6 @@ mod tests {
         whole.dead_letter.stream = Some("parked".into());
         let mut fields = 0;
         taken.take_over(&whole, |_| fields += 1);
-        assert_eq!((taken, fields), (whole, 18));
+        assert_eq!((taken, fields), (whole, 19));
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wasmill_core::clock::{Clock, Timestamp};
-use wasmill_core::event::{NewEvent, Position};
+use wasmill_core::event::{NewEvent, Offset, Position};
 use wasmill_core::group::{GroupConfig, Membership, Nack, Settled, Start, Token, Which};
 use wasmill_core::log::publish::Append;
 use wasmill_core::random::{Random, seeds};
 use wasmill_core::store::{PageLimit, Store};
 
 use super::shared::Shared;
-use super::support::{TestHost, append, event, host_over};
+use super::support::{TestHost, append, event, host_over, name};
 
 const GROUP: &str = "g";
 /// Fifty turns of the runtime are enough for a round of every task.
@@ -233,4 +233,76 @@ async fn dead_letters_are_settled_through_either_host() {
     assert_eq!(shop.acked.len(), 30, "what was replayed is handled by whoever has its share");
     let unparked = shop.hosts[0].host.groups.status(GROUP).await.unwrap().parked_keys;
     assert_eq!(unparked, 0);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_copied_to_the_stream_for_them() {
+    let test = host_over(Shared::new() as Arc<dyn Store>).await;
+    let config = GroupConfig { dead_letter_stream: Some("letters".into()), ..GroupConfig::default() };
+    let config = GroupConfig { streams: vec!["s".into()], ..config };
+    test.host.groups.create(GROUP, config, Start::First).await.unwrap();
+    test.host.publisher.append(append("s", 1)).await.unwrap();
+    let member = test.host.groups.join(GROUP, "a").await.unwrap();
+    let room = PageLimit { events: 1, bytes: 1 << 20 };
+    let later = Timestamp(test.clock.now().0 + 1_000_000);
+    let handed = member.pull(room, later).await.unwrap();
+    let park = Nack::Park { error: "a price below zero".into() };
+    assert_eq!(member.nack(vec![handed[0].token], park).await.unwrap(), [Settled::Durable]);
+    let mut letters = test.host.reader.follow_stream(name("letters"), Offset(0));
+    let copies = letters.next_page(room).await.unwrap();
+    let headers = copies[0].headers();
+    for (header, value) in [("group", GROUP), ("stream", "s"), ("position", "0"), ("reason", "parked")] {
+        let header = format!("wasmill-dead-letter-{header}");
+        assert!(headers.contains(&(header.as_str(), value)), "{headers:?}");
+    }
+    assert!(headers.contains(&("wasmill-dead-letter-error", "a price below zero")));
+    assert_eq!(copies[0].data(), handed[0].event.data());
+    assert_eq!(copies[0].origin().causation_id, Some(handed[0].event.id().to_string()));
+}
+
+/// A host that stood still for a while is taken for dead. It knows nothing of that when it goes on, and yet
+/// nothing that its members say counts any more.
+#[tokio::test]
+async fn a_host_that_slept_settles_nothing_any_more() {
+    let store = Shared::new();
+    let hosts = vec![host_over(store.beside()).await, host_over(store).await];
+    let config = GroupConfig { session_timeout_ms: Some(5_000), ..GroupConfig::default() };
+    hosts[0].host.groups.create(GROUP, config, Start::First).await.unwrap();
+    let random = Random::new(1);
+    let mut shop = Shop { random, hosts, workers: Vec::new(), keys: BTreeMap::new(), acked: BTreeSet::new() };
+    shop.join(0, "sleeper").await;
+    shop.join(1, "b").await;
+    for _ in 0..5 {
+        shop.later(1_000).await;
+        for worker in &shop.workers {
+            worker.member.heartbeat().await.unwrap();
+        }
+    }
+    assert_eq!(shop.shares().await, [8, 8]);
+    for _ in 0..6 {
+        shop.publish(1).await;
+    }
+    let room = PageLimit { events: 100, bytes: 1 << 20 };
+    let handed = shop.workers[0].member.pull(room, shop.hosts[0].clock.now()).await.unwrap();
+    assert!(!handed.is_empty(), "it has something");
+    for _ in 0..12 {
+        shop.hosts[1].clock.advance_us(1_000_000);
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+        shop.workers[1].member.heartbeat().await.unwrap();
+    }
+    assert_eq!(shop.hosts[1].host.groups.status(GROUP).await.unwrap().shares, 16, "it was taken for dead");
+    let tokens = handed.iter().map(|one| one.token).collect();
+    let answer = shop.workers[0].member.ack(tokens).await;
+    assert!(!matches!(&answer, Ok(answers) if answers.contains(&Settled::Durable)), "{answer:?}");
+    let worker = &shop.workers[1].member;
+    let mut positions = BTreeSet::new();
+    while positions.len() < shop.keys.len() {
+        let handed = worker.pull(room, shop.hosts[1].clock.now()).await.unwrap();
+        assert!(!handed.is_empty(), "all of them come to the other host: {positions:?}");
+        positions.extend(handed.iter().map(|one| one.event.position().0));
+        let tokens = handed.iter().map(|one| one.token).collect();
+        assert!(worker.ack(tokens).await.unwrap().iter().all(|answer| *answer == Settled::Durable));
+    }
 }

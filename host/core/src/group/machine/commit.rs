@@ -33,7 +33,11 @@ impl Machine {
             documents.push(change(COLLECTION_SHARES, key, Some(value.clone())));
             stored.push((*number, value));
         }
+        let mut copies = Vec::new();
         for (position, letter) in self.letters.drain(..) {
+            if self.record.config.dead_letter_stream.is_some() {
+                copies.extend(letter.clone());
+            }
             let key = DeadLetter::key(group, position);
             documents.push(change(COLLECTION_DEAD_LETTERS, key, letter.map(|letter| letter.encode())));
         }
@@ -49,7 +53,7 @@ impl Machine {
             *count > 0
         });
         unit.changes.push(Change::PutDocuments { generation: GenerationId::HOST, documents });
-        Some((unit, Committing { settled: self.lanes.take_settling(), stored }))
+        Some((unit, Committing { settled: self.lanes.take_settling(), stored, copies }))
     }
 
     /// The unit of [`Machine::commit`] is durable.

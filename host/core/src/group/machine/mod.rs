@@ -60,6 +60,8 @@ pub struct Counts {
 pub(super) struct Committing {
     settled: Vec<(u64, Position)>,
     stored: Vec<(usize, Bytes)>,
+    /// New dead letters, to be published to the group's stream for them.
+    pub(super) copies: Vec<DeadLetter>,
 }
 
 pub(super) struct Machine {
