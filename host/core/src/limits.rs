@@ -120,6 +120,8 @@ pub mod group {
     pub const UNSETTLED_BYTES_MAX: usize = 64 * MIB;
     /// Matching events that a group reads at once for a member that finds nothing.
     pub const READ_EVENTS: usize = 1_024;
+    /// Events that are read at once to find one that was read before and is not settled.
+    pub const PENDING_READ_EVENTS: usize = 256;
     /// Pages that a group looks through for one pull before others get their turn.
     pub const READS_AT_ONCE: usize = 16;
     /// Positions that the cursor which is stored may lag behind: what is read again after a crash.

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::dead_letter::DeadLetter;
 use super::hosts::Hosts;
-use super::{COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, parked_key};
+use super::share::{SHARES, Share};
+use super::{COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_SHARES, parked_key, share_key};
 use crate::clock::Clock;
 use crate::event::{Event, Position};
-use crate::limits::read;
+use crate::limits::{group as limits, read};
 use crate::log::commit::Committer;
 use crate::log::filter::Filter;
 use crate::log::publish::Publisher;
@@ -35,6 +37,9 @@ pub(super) struct Context {
     pub(super) hosts: Arc<Hosts>,
 }
 
+/// A share's number, and what the store has of it.
+pub(super) type Stored = (usize, Option<Bytes>, Option<Share>);
+
 impl Context {
     /// Keys that have dead letters, and how many.
     pub(super) async fn parked_keys(&self, group: &str) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
@@ -58,7 +63,8 @@ impl Context {
 
     /// Those of the positions that the log has. Neighbours come with one read.
     pub(super) async fn events_at(&self, positions: &[Position]) -> Result<Vec<Event>, ReadError> {
-        let limit = PageLimit { events: read::PAGE_EVENTS_MAX, bytes: read::PAGE_BYTES_MAX };
+        // What is not settled stands close together, or alone.
+        let limit = PageLimit { events: limits::PENDING_READ_EVENTS, bytes: read::PAGE_BYTES_MAX };
         let mut events: Vec<Event> = Vec::with_capacity(positions.len());
         let mut wanted = positions.iter().copied().peekable();
         while let Some(from) = wanted.peek().copied() {
@@ -89,6 +95,18 @@ impl Context {
             }
         }
         Ok(replayed)
+    }
+
+    /// Every share, with its number and what the store has of it.
+    pub(super) async fn stored_shares(&self, group: &str) -> Result<Vec<Stored>, StoreError> {
+        let keys: Vec<String> = (0..SHARES).map(|share| share_key(group, share)).collect();
+        let stored = self.store.documents(GenerationId::HOST, COLLECTION_SHARES, &keys).await?;
+        let decoded = stored.into_iter().enumerate().map(|(number, stored)| {
+            let share = stored.as_deref().map(Share::decode).transpose();
+            let share = share.map_err(|error| StoreError::Damaged { what: format!("group `{group}`: {error}") })?;
+            Ok((number, stored, share))
+        });
+        decoded.collect()
     }
 
     /// Without the events of streams that clients may not read: members are clients.

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::config::Mode;
+use super::context::Stored;
 use super::letters;
 use super::runner::Runner;
 use super::share::{SHARES, Share};
@@ -28,8 +30,6 @@ use crate::log::read::ReadError;
 use crate::log_id;
 use crate::record::GenerationId;
 use crate::store::{Change, DocumentChange, Guard, Rejection, StoreError, Unit};
-
-type Stored = (usize, Option<Bytes>, Option<Share>);
 
 /// Why a round was not finished; the next one goes on.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ impl Runner {
         let parked = self.context.parked_keys(&group).await?;
         self.machine.put_parked_keys(parked);
         let shared = self.context.store.is_shared();
-        for (number, stored, share) in self.stored_shares().await? {
+        for (number, stored, share) in self.context.stored_shares(&group).await? {
             let is_ours = share.as_ref().is_some_and(|share| share.owner == self.context.host);
             if is_ours || !shared {
                 self.lease_share(number, stored, share, now).await?;
@@ -93,18 +93,6 @@ impl Runner {
             from = Position(last.position().0 + 1);
         }
         Ok(())
-    }
-
-    async fn stored_shares(&self) -> Result<Vec<Stored>, StoreError> {
-        let group = &self.machine.record.name;
-        let keys: Vec<String> = (0..SHARES).map(|share| share_key(group, share)).collect();
-        let stored = self.context.store.documents(GenerationId::HOST, COLLECTION_SHARES, &keys).await?;
-        let decoded = stored.into_iter().enumerate().map(|(number, stored)| {
-            let share = stored.as_deref().map(Share::decode).transpose();
-            let share = share.map_err(|error| StoreError::Damaged { what: format!("group `{group}`: {error}") })?;
-            Ok((number, stored, share))
-        });
-        decoded.collect()
     }
 
     /// Leases a share with what the store has of it.
@@ -162,8 +150,9 @@ impl Runner {
             self.reload(record);
         }
         self.say_whether_interested().await?;
-        let ours = self.our_part(now).await?;
-        for (number, stored, share) in self.stored_shares().await? {
+        let shares = self.context.stored_shares(&group).await?;
+        let ours = self.our_part(&shares, now).await?;
+        for (number, stored, share) in shares {
             let owner = share.as_ref().map_or(Uuid::nil(), |share| share.owner);
             let leased = self.machine.is_leased(number);
             let free = owner.is_nil() || !self.context.hosts.is_alive(owner, self.dead_after(), now);
@@ -188,8 +177,9 @@ impl Runner {
         Ok(true)
     }
 
-    /// The shares that this host should have.
-    async fn our_part(&self, now: Timestamp) -> Result<Vec<usize>, StoreError> {
+    /// The shares that this host should have: those of an exclusive group stay together, with the host that has
+    /// them as long as it has members.
+    async fn our_part(&self, shares: &[Stored], now: Timestamp) -> Result<Vec<usize>, StoreError> {
         let prefix = format!("{}{SEPARATOR}", self.machine.record.name);
         let store = &self.context.store;
         let limit = read::LIST_DOCUMENTS_MAX;
@@ -197,6 +187,12 @@ impl Runner {
         let named = page.documents.iter().filter_map(|document| Uuid::try_parse(&document.key[prefix.len()..]).ok());
         let alive = |host: &Uuid| self.context.hosts.is_alive(*host, self.dead_after(), now);
         let hosts: Vec<Uuid> = named.filter(alive).collect();
+        if self.machine.record.config.mode == Mode::Exclusive {
+            let owners = shares.iter().filter_map(|(_, _, share)| share.as_ref().map(|share| share.owner));
+            let holder = owners.into_iter().find(|owner| hosts.contains(owner)).or(hosts.first().copied());
+            let ours = holder == Some(self.context.host);
+            return Ok(if ours { (0..SHARES).collect() } else { Vec::new() });
+        }
         let place = hosts.iter().position(|host| *host == self.context.host);
         Ok(place.map_or_else(Vec::new, |place| (0..SHARES).filter(|share| share % hosts.len() == place).collect()))
     }

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::health::{GroupHealth, Shown};
 use super::hosts::Hosts;
 use super::runner::Runner;
-use super::share::SHARES;
+use super::share::{SHARES, Share};
 use super::{
     COLLECTION_DEAD_LETTERS, COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED,
     COLLECTION_SHARES, Command, GroupError, GroupStatus, Membership, SEPARATOR, ask, share_key,
@@ -311,6 +311,14 @@ impl Groups {
     pub async fn status(&self, group: &str) -> Result<GroupStatus, GroupError> {
         let commands = self.commands(group).await?;
         let mut status = ask(&commands, |reply| Command::Status { reply }).await?;
+        if self.0.context.store.is_shared() {
+            // This host may have a part of it only, or nothing.
+            let shares = self.0.context.stored_shares(group).await.map_err(GroupError::store)?;
+            let start = status.record.start();
+            let floors = shares.iter().map(|(_, _, share)| share.as_ref().map_or(start, Share::floor));
+            status.position = floors.min().unwrap_or(start).min(status.tail);
+            status.unsettled = shares.iter().flat_map(|(_, _, share)| share).map(|share| share.pending.len()).sum();
+        }
         if status.oldest_recorded_at.is_none() && status.position < status.tail {
             // Nobody has asked for what comes next yet.
             let filter = status.record.config.filter().unwrap_or_default();

@@ -107,7 +107,7 @@ pub struct GroupStatus {
     pub members: Vec<MemberStatus>,
     /// Shares that this host leases, of 16.
     pub shares: usize,
-    /// Everything before it is settled. The group's position, as far as this host knows.
+    /// Everything before it is settled, on every host: the group's position.
     pub position: Position,
     pub tail: Position,
     /// Events that were read and are not settled.

@@ -4,14 +4,12 @@ use tokio::task::JoinHandle;
 
 use super::config::GroupRecord;
 use super::context::Context;
-use super::share::{SHARES, Share};
-use super::{COLLECTION_SHARES, share_key};
+use super::share::Share;
 use crate::clock::Timestamp;
-use crate::event::{Event, Position};
+use crate::event::Event;
 use crate::limits::group as limits;
 use crate::log_id;
 use crate::name::StreamName;
-use crate::record::GenerationId;
 use crate::store::{Direction, Expected, PageLimit};
 
 /// When a queue is trimmed next, and the trimming that runs.
@@ -51,13 +49,9 @@ async fn trim(context: &Context, record: &GroupRecord) -> Result<(), Box<dyn std
     let Some(stream) = record.config.only_stream().and_then(|stream| StreamName::new(stream).ok()) else {
         return Ok(());
     };
-    let keys: Vec<String> = (0..SHARES).map(|share| share_key(&record.name, share)).collect();
-    let stored = context.store.documents(GenerationId::HOST, COLLECTION_SHARES, &keys).await?;
-    let mut floor = Position(u64::MAX);
-    for stored in stored {
-        let share = stored.as_deref().map(Share::decode).transpose()?;
-        floor = floor.min(share.map_or(record.start(), |share| share.floor()));
-    }
+    let shares = context.stored_shares(&record.name).await?;
+    let floors = shares.iter().map(|(_, _, share)| share.as_ref().map_or(record.start(), Share::floor));
+    let floor = floors.min().unwrap_or_default();
     // Before the log is looked at: what comes later is not known to be settled.
     let end = context.reader.stream(&stream).await?.next_offset;
     let one = PageLimit { events: 1, bytes: 1 };

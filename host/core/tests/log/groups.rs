@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use wasmill_core::clock::{Clock, Timestamp};
 use wasmill_core::event::{NewEvent, Offset, Position};
+use wasmill_core::group::config::Mode;
 use wasmill_core::group::{GroupConfig, Membership, Nack, Settled, Start, Token, Which};
 use wasmill_core::log::publish::Append;
 use wasmill_core::random::{Random, seeds};
@@ -305,4 +306,38 @@ async fn a_host_that_slept_settles_nothing_any_more() {
         let tokens = handed.iter().map(|one| one.token).collect();
         assert!(worker.ack(tokens).await.unwrap().iter().all(|answer| *answer == Settled::Durable));
     }
+}
+
+#[tokio::test]
+async fn an_exclusive_group_is_with_one_member_of_all_hosts() {
+    let store = Shared::new();
+    let hosts = vec![host_over(store.beside()).await, host_over(store).await];
+    let config = GroupConfig { mode: Mode::Exclusive, session_timeout_ms: Some(5_000), ..GroupConfig::default() };
+    hosts[0].host.groups.create(GROUP, config, Start::First).await.unwrap();
+    let random = Random::new(1);
+    let mut shop = Shop { random, hosts, workers: Vec::new(), keys: BTreeMap::new(), acked: BTreeSet::new() };
+    shop.join(1, "first").await;
+    shop.later(1_000).await;
+    shop.join(0, "second").await;
+    let handled = async |shop: &mut Shop, n: usize| {
+        let before = shop.acked.len();
+        shop.pull(n).await;
+        shop.ack(n).await;
+        shop.acked.len() - before
+    };
+    for _ in 0..10 {
+        shop.publish(0).await;
+        assert_eq!(handled(&mut shop, 1).await, 0, "who stands by gets nothing, on whatever host");
+        assert!(handled(&mut shop, 0).await > 0, "who has it gets all");
+        shop.later(1_000).await;
+        for worker in &shop.workers {
+            worker.member.heartbeat().await.unwrap();
+        }
+    }
+    shop.workers[0].member.leave().await.unwrap();
+    for _ in 0..5 {
+        shop.later(1_000).await;
+        shop.workers[1].member.heartbeat().await.unwrap();
+    }
+    assert!(handled(&mut shop, 1).await > 0, "who stood by takes over");
 }
