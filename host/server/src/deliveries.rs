@@ -18,14 +18,21 @@ pub(crate) const PULL_DEFAULT: usize = 100;
 /// Before the first heartbeat of a member that waits: less than the shortest session.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(limits::TIMEOUT_MS_MIN / 2);
 
-/// Waits up to `wait` for at least one delivery, and returns `events_max` of them at most. Empty when nothing came,
-/// and when the host drains.
+/// What a pull asks for.
+pub(crate) struct Wanted {
+    pub(crate) events_max: usize,
+    /// For the first delivery.
+    pub(crate) wait: Duration,
+    /// Until the deliveries run out, instead of what the group's configuration says.
+    pub(crate) lease_ms: Option<u64>,
+}
+
+/// Waits for at least one delivery. Empty when nothing came, and when the host drains.
 pub(crate) async fn pull(
     app: &App,
     via: &str,
     member: &GroupMember,
-    events_max: usize,
-    wait: Duration,
+    Wanted { events_max, wait, lease_ms }: Wanted,
 ) -> Result<Vec<Handing>, GroupError> {
     let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
     let until = Timestamp(app.host.clock.now().0.saturating_add(wait_us));
@@ -34,7 +41,7 @@ pub(crate) async fn pull(
         let pulled = tokio::select! {
             // What is handed out already must not be dropped for the drain.
             biased;
-            pulled = member.membership.pull(room, until) => pulled?,
+            pulled = member.membership.pull_for(room, until, lease_ms) => pulled?,
             () = app.drain.cancelled() => return Ok(Vec::new()),
             error = keep_alive(app, member) => return Err(error),
         };

@@ -17,6 +17,7 @@ use crate::proto::group_service_client::GroupServiceClient;
 use crate::proto::log_service_client::LogServiceClient;
 use crate::proto::plugin_service_client::PluginServiceClient;
 use crate::proto::projection_service_client::ProjectionServiceClient;
+use crate::proto::queue_service_client::QueueServiceClient;
 use crate::proto::stream_service_client::StreamServiceClient;
 
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7400";
@@ -141,6 +142,10 @@ impl Client {
 
     pub(crate) fn groups(&self) -> GroupServiceClient<Connection> {
         GroupServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn queues(&self) -> QueueServiceClient<Connection> {
+        QueueServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn plugins(&self) -> PluginServiceClient<Connection> {

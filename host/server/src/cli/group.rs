@@ -3,7 +3,7 @@
 mod consume;
 mod create;
 mod place;
-mod status;
+pub(super) mod status;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::proto::{
     DeleteGroupRequest, GetGroupRequest, GroupStart, ListGroupsRequest, PauseGroupRequest, ResetGroupRequest,
     ResumeGroupRequest, SkipEventRequest,
 };
+pub(super) use consume::print;
 use status::{Groups, Status};
 
 #[derive(Debug, Subcommand)]

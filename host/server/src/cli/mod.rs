@@ -15,6 +15,7 @@ mod plugin;
 mod problem;
 mod projection;
 mod publish;
+mod queue;
 mod read;
 mod scratch;
 mod serve;
@@ -73,6 +74,9 @@ enum Command {
     /// Events that a consumer group has given up
     #[command(subcommand, name = "deadletter")]
     DeadLetter(dead_letter::DeadLetterCommand),
+    /// Queues: streams whose messages leave when they are done
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     /// Plugins: write, check, deploy, look after
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -132,6 +136,8 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Stream(command) => until_interrupted(stream::run(command, output)).await,
         // `consume` has an orderly end of its own for a signal.
         Command::Group(command) => group::run(command, output).await,
+        // So has `take`.
+        Command::Queue(command) => queue::run(command, output).await,
         Command::DeadLetter(command) => until_interrupted(dead_letter::run(command, output)).await,
         Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
         Command::Projection(command) => until_interrupted(projection::run(command, output)).await,
@@ -247,6 +253,13 @@ mod tests {
             "wasmill deadletter replay billing --all",
             "wasmill deadletter replay billing --key order-1",
             "wasmill deadletter purge billing --position 7 --position 9",
+            "wasmill queue create mail",
+            "wasmill queue list",
+            "wasmill queue show mail",
+            "wasmill queue put mail mails.jsonl",
+            "wasmill queue put mail -",
+            "wasmill queue put mail --type mail.due --data {} --key c-7 --delay 5s --ttl 1m",
+            "wasmill queue take mail --limit 10 --wait 5s --visibility 30s --consumer worker-1",
             "wasmill plugin new my-plugin --lang rust --path d",
             "wasmill plugin check f.wasm",
             "wasmill plugin deploy f.wasm",
@@ -295,6 +308,10 @@ mod tests {
             "wasmill group reset billing",
             "wasmill deadletter replay billing",
             "wasmill deadletter purge billing --all --key k",
+            "wasmill queue put mail",
+            "wasmill queue put mail mails.jsonl --type mail.due --data {}",
+            "wasmill queue put mail --type mail.due",
+            "wasmill queue take mail --wait 5",
             "wasmill read --until 3 --until-time 2026-01-01T00:00:00Z",
         ] {
             assert!(parse(line).is_err(), "{line}");

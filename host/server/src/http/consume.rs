@@ -21,10 +21,10 @@ use super::problem::{Refusal, failed};
 use super::request::{InPath, json_body, shaped};
 use super::streams::typed;
 use crate::app::App;
-use crate::deliveries::{self, GroupMember, PULL_DEFAULT};
+use crate::deliveries::{self, GroupMember, PULL_DEFAULT, Wanted};
 
 /// How deliveries are counted.
-const VIA: &str = "http";
+pub(super) const VIA: &str = "http";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +58,7 @@ struct Refuse {
 /// A member's no, said in one of four ways.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct RefusalJson {
+pub(super) struct RefusalJson {
     retry: Option<String>,
     delay_ms: Option<u64>,
     park: Option<String>,
@@ -80,10 +80,10 @@ struct OfSession {
 }
 
 /// Gathers what is wrong with a body.
-struct Wrong(Problem);
+pub(super) struct Wrong(Problem);
 
 impl Wrong {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Problem::new(Code::InvalidArgument, "the body is not as it should be"))
     }
 
@@ -92,7 +92,7 @@ impl Wrong {
         self.0 = problem.with(at, message);
     }
 
-    fn range(&mut self, at: &str, number: u64, min: u64, max: u64) -> u64 {
+    pub(super) fn range(&mut self, at: &str, number: u64, min: u64, max: u64) -> u64 {
         if !(min..=max).contains(&number) {
             self.add(at, format!("{number} is out of range: {min} to {max}"));
         }
@@ -106,7 +106,7 @@ impl Wrong {
         })
     }
 
-    fn tokens(&mut self, tokens: &[Token]) {
+    pub(super) fn tokens(&mut self, tokens: &[Token]) {
         self.range("tokens", tokens.len() as u64, 1, limits::TOKENS_MAX as u64);
     }
 
@@ -116,7 +116,7 @@ impl Wrong {
         }
     }
 
-    fn finish(self) -> Result<(), Problem> {
+    pub(super) fn finish(self) -> Result<(), Problem> {
         if self.0.details.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }
@@ -167,14 +167,16 @@ pub(super) async fn pull(
     let wait_ms = wrong.range("waitMs", wait_ms.unwrap_or(0), 0, limits::PULL_WAIT_MS_MAX);
     wrong.finish()?;
     let member = member(&app, name, session).await?;
-    let limit = usize::try_from(limit).unwrap_or(PULL_DEFAULT);
-    let handings = deliveries::pull(&app, VIA, &member, limit, Duration::from_millis(wait_ms)).await;
-    Ok(handed(&handings.map_err(failed)?))
+    let events_max = usize::try_from(limit).unwrap_or(PULL_DEFAULT);
+    let wanted = Wanted { events_max, wait: Duration::from_millis(wait_ms), lease_ms: None };
+    let handings = deliveries::pull(&app, VIA, &member, wanted).await;
+    Ok(handed("deliveries", &handings.map_err(failed)?))
 }
 
-fn handed(handings: &[Handing]) -> Response<Body> {
+/// Deliveries, in a list of that name.
+pub(super) fn handed(list: &str, handings: &[Handing]) -> Response<Body> {
     let mut out = Vec::with_capacity(32 + handings.iter().map(|one| 64 + one.event.raw().len() * 2).sum::<usize>());
-    out.extend_from_slice(b"{\"deliveries\":[");
+    out.extend_from_slice(format!("{{\"{list}\":[").as_bytes());
     for (index, Handing { token, event, tries }) in handings.iter().enumerate() {
         if index > 0 {
             out.push(b',');
@@ -224,7 +226,7 @@ pub(super) async fn nack(
 }
 
 impl RefusalJson {
-    fn read(self, wrong: &mut Wrong) -> Nack {
+    pub(super) fn read(self, wrong: &mut Wrong) -> Nack {
         match self {
             RefusalJson { retry: Some(error), delay_ms: None, park: None, skip: None } => {
                 wrong.error("refusal.retry", &error);
@@ -296,7 +298,7 @@ async fn of_session(app: &App, group: String, headers: &HeaderMap, body: Body) -
     Ok(member(app, group, session).await?.membership)
 }
 
-fn outcomes(settled: &[Settled]) -> Json<Value> {
+pub(super) fn outcomes(settled: &[Settled]) -> Json<Value> {
     let word = |settled: &Settled| match settled {
         Settled::Durable => "durable",
         Settled::Noted => "noted",

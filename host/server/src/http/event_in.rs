@@ -11,9 +11,11 @@ use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::{DEFAULT_CONTENT_TYPE, NewEvent, Origin};
+use wasmill_core::limits::group as queue_limits;
 use wasmill_core::limits::publish as limits;
 
 use crate::app::complete;
+use crate::queues;
 
 /// Mistakes that one answer lists.
 pub(super) const MISTAKES_MAX: usize = 20;
@@ -36,6 +38,9 @@ struct EventJson<'a> {
     correlation_id: Option<String>,
     causation_id: Option<String>,
     traceparent: Option<String>,
+    /// Of a queue's message alone, as the next one.
+    delay_ms: Option<u64>,
+    time_to_live_ms: Option<u64>,
 }
 
 /// `"data": null` is the JSON value null, not a missing field.
@@ -61,6 +66,18 @@ pub(crate) struct Defaults {
 }
 
 pub(crate) fn events(body: &Bytes, layout: Layout, defaults: &Defaults) -> Result<Vec<NewEvent>, Problem> {
+    each(body, layout, defaults, event)
+}
+
+/// Events for a queue, which say when they may be handed out.
+pub(crate) fn messages(body: &Bytes, layout: Layout, defaults: &Defaults) -> Result<Vec<NewEvent>, Problem> {
+    each(body, layout, defaults, message)
+}
+
+/// Reads one element, which is a slice of the body.
+type Reader = fn(&str, &str, Uuid, &Defaults) -> Result<NewEvent, Mistakes>;
+
+fn each(body: &Bytes, layout: Layout, defaults: &Defaults, read: Reader) -> Result<Vec<NewEvent>, Problem> {
     let text = utf8(body)?;
     let elements = match layout {
         Layout::Json => elements(text)?,
@@ -76,7 +93,7 @@ pub(crate) fn events(body: &Bytes, layout: Layout, defaults: &Defaults) -> Resul
     let mut problem = Problem::new(Code::InvalidEvent, "events break the rules; nothing was appended");
     let mut events = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
-        match event(text, element.get(), derived_id(defaults, &index.to_string()), defaults) {
+        match read(text, element.get(), derived_id(defaults, &index.to_string()), defaults) {
             Ok(event) => events.push(event),
             Err(mistakes) => {
                 for (field, message) in mistakes {
@@ -134,8 +151,34 @@ pub(crate) type Mistakes = Vec<(&'static str, String)>;
 
 /// Reads an event, which is a slice of the `body`. It gets `id` if it has none.
 pub(crate) fn event(body: &str, text: &str, id: Uuid, defaults: &Defaults) -> Result<NewEvent, Mistakes> {
-    let json: EventJson = serde_json::from_str(text).map_err(|error| vec![("", located(body, text, &error))])?;
-    let mut mistakes = Mistakes::new();
+    let json = parsed(body, text)?;
+    let of_a_queue = "only messages of a queue have it: POST /api/queues/{name}/messages";
+    let wrong: Mistakes = [(".delayMs", json.delay_ms), (".timeToLiveMs", json.time_to_live_ms)]
+        .into_iter()
+        .filter_map(|(field, given)| given.map(|_| (field, of_a_queue.to_owned())))
+        .collect();
+    converted(json, id, defaults, wrong)
+}
+
+fn message(body: &str, text: &str, id: Uuid, defaults: &Defaults) -> Result<NewEvent, Mistakes> {
+    let json = parsed(body, text)?;
+    let max = queue_limits::DELAY_MS_MAX;
+    let (delay_ms, time_to_live_ms) = (json.delay_ms.unwrap_or(0), json.time_to_live_ms.unwrap_or(0));
+    let wrong: Mistakes = [(".delayMs", delay_ms), (".timeToLiveMs", time_to_live_ms)]
+        .into_iter()
+        .filter(|(_, ms)| *ms > max)
+        .map(|(field, ms)| (field, format!("{ms} is out of range: 0 to {max}, which is ten years")))
+        .collect();
+    let mut event = converted(json, id, defaults, wrong)?;
+    queues::time(&mut event, delay_ms, time_to_live_ms).map_err(|problem| vec![("", problem.message)])?;
+    Ok(event)
+}
+
+fn parsed<'a>(body: &str, text: &'a str) -> Result<EventJson<'a>, Mistakes> {
+    serde_json::from_str(text).map_err(|error| vec![("", located(body, text, &error))])
+}
+
+fn converted(json: EventJson<'_>, id: Uuid, defaults: &Defaults, mut mistakes: Mistakes) -> Result<NewEvent, Mistakes> {
     let id = match &json.id {
         None => Ok(id),
         Some(id) => Uuid::try_parse(id).map_err(|_| format!("`{}` is not a UUID", id.escape_debug())),
@@ -326,6 +369,20 @@ mod tests {
         assert_eq!(ids("k"), ids("k"));
         assert_ne!(ids("k")[0], ids("k")[1]);
         assert_ne!(ids("k")[0], ids("l")[0]);
+    }
+
+    #[test]
+    fn a_message_says_when_it_may_be_handed_out_and_an_event_does_not() {
+        let body = Bytes::from_static(br#"{"type":"a","data":1,"headers":{"h":"1"},"delayMs":5,"timeToLiveMs":7}"#);
+        let messages = |body: &Bytes| messages(body, Layout::Json, &Defaults::default());
+        let headers = messages(&body).unwrap().remove(0).headers;
+        let expected = [("h", "1"), ("wasmill-delay-ms", "5"), ("wasmill-time-to-live-ms", "7")];
+        assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let refused = events(&body, Layout::Json, &Defaults::default()).unwrap_err();
+        let at: Vec<_> = details(&refused).iter().map(|(at, _)| *at).collect();
+        assert_eq!(at, ["events[0].delayMs", "events[0].timeToLiveMs"]);
+        let refused = messages(&Bytes::from_static(br#"{"type":"a","data":1,"delayMs":400000000000}"#)).unwrap_err();
+        assert_eq!(details(&refused)[0].0, "events[0].delayMs");
     }
 
     #[test]

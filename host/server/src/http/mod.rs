@@ -21,6 +21,7 @@ mod metrics;
 mod plugins;
 mod projections;
 mod publish;
+mod queues;
 mod streams;
 mod subscriptions;
 
@@ -110,6 +111,13 @@ fn table() -> Vec<Route> {
         route("/api/groups/{name}/dead-letters/purge", POST, post(dead_letters::purge)),
         route("/api/groups/{name}/dead-letters/{position}", GET, get(dead_letters::show)),
         route("/api/groups/{name}/dead-letters/{position}/send", POST, post(dead_letters::send)),
+        route("/api/queues", GET, get(queues::list)),
+        route("/api/queues/{name}", GET, get(queues::show)),
+        route("/api/queues/{name}/messages", POST, post(queues::put)),
+        route("/api/queues/{name}/dequeue", POST, post(queues::take)),
+        route("/api/queues/{name}/ack", POST, post(queues::ack)),
+        route("/api/queues/{name}/nack", POST, post(queues::nack)),
+        route("/api/queues/{name}/extend", POST, post(queues::extend)),
         route("/api/event-streams/subscriptions", GET, get(subscriptions::list)),
         route("/api/event-streams/subscriptions/{id}", GET, get(subscriptions::show)),
         route(

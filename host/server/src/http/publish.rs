@@ -86,7 +86,7 @@ pub(super) fn etag(last_offset: Offset) -> String {
     format!("\"{last_offset}\"")
 }
 
-fn layout(headers: &HeaderMap) -> Result<Layout, Refusal> {
+pub(super) fn layout(headers: &HeaderMap) -> Result<Layout, Refusal> {
     match media_type(headers).as_deref() {
         None | Some("application/json") => Ok(Layout::Json),
         Some("application/x-ndjson" | "application/jsonl") => Ok(Layout::Lines),

@@ -107,6 +107,16 @@ pub(crate) fn group(status: &GroupStatus) -> Value {
     view
 }
 
+/// A queue: what its group says, under the name of its stream.
+pub(crate) fn queue(stream: &str, status: &GroupStatus) -> Value {
+    let mut view = group(status);
+    view["group"] = std::mem::replace(&mut view["name"], stream.into());
+    if let Some(consumers) = view.as_object_mut().and_then(|fields| fields.remove("members")) {
+        view["consumers"] = consumers;
+    }
+    view
+}
+
 pub(crate) fn group_member(member: &MemberStatus) -> Value {
     json!({
         "name": &*member.name,

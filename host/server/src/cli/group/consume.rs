@@ -94,7 +94,7 @@ async fn work(worker: &Worker, limit: u64, output: Output) -> Result<(), Failure
 }
 
 /// Prints the events, and returns the tokens of their deliveries.
-fn print(deliveries: Vec<Delivery>, output: Output) -> Result<Vec<u64>, Failure> {
+pub(in crate::cli) fn print(deliveries: Vec<Delivery>, output: Output) -> Result<Vec<u64>, Failure> {
     let (mut tokens, mut lines) = (Vec::with_capacity(deliveries.len()), Vec::new());
     for Delivery { token, event, .. } in deliveries {
         let event = event.ok_or_else(|| Failure::failed("malformed_answer", "a delivery holds no event"))?;

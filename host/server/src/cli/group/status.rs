@@ -13,29 +13,29 @@ use crate::proto;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Status {
-    name: String,
-    config: Value,
-    paused: bool,
-    start_position: u64,
-    created_at: String,
-    position: u64,
-    lag_events: u64,
+pub(in crate::cli) struct Status {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) config: Value,
+    pub(in crate::cli) paused: bool,
+    pub(in crate::cli) start_position: u64,
+    pub(in crate::cli) created_at: String,
+    pub(in crate::cli) position: u64,
+    pub(in crate::cli) lag_events: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lag_us: Option<i64>,
-    unsettled: u64,
-    in_flight: u64,
-    parked_keys: u64,
-    members: Vec<Member>,
+    pub(in crate::cli) lag_us: Option<i64>,
+    pub(in crate::cli) unsettled: u64,
+    pub(in crate::cli) in_flight: u64,
+    pub(in crate::cli) parked_keys: u64,
+    pub(in crate::cli) members: Vec<Member>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Member {
-    name: String,
-    joined_at: String,
-    in_flight: u64,
-    stands_by: bool,
+pub(in crate::cli) struct Member {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) joined_at: String,
+    pub(in crate::cli) in_flight: u64,
+    pub(in crate::cli) stands_by: bool,
 }
 
 #[derive(Serialize)]
@@ -92,7 +92,7 @@ impl Status {
         if self.paused { "paused" } else { "running" }
     }
 
-    fn age(&self) -> Option<String> {
+    pub(in crate::cli) fn age(&self) -> Option<String> {
         self.lag_us.and_then(|us| u64::try_from(us).ok()).map(|us| duration(Duration::from_micros(us)))
     }
 }
@@ -123,7 +123,7 @@ impl Show for Status {
     }
 }
 
-fn indented(text: &str) -> String {
+pub(in crate::cli) fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 

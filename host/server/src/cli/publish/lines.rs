@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::proto::NewEvent;
+use crate::proto::{Message, NewEvent};
 use wasmill_core::limits::publish::APPEND_BYTES_MAX;
 
 /// An event of 1 MiB may need six characters for a byte; nothing that a host takes is longer.
@@ -21,7 +21,7 @@ const LINE_BYTES_MAX: usize = 8 * APPEND_BYTES_MAX;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Line<'a> {
-    stream: String,
+    stream: Option<String>,
     #[serde(rename = "type")]
     event_type: String,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -44,6 +44,9 @@ struct Line<'a> {
     correlation_id: Option<String>,
     causation_id: Option<String>,
     traceparent: Option<String>,
+    /// Of a queue's message alone, as the next one.
+    delay_ms: Option<u64>,
+    time_to_live_ms: Option<u64>,
     #[serde(default, rename = "position")]
     _position: Option<IgnoredAny>,
     #[serde(default, rename = "offset")]
@@ -119,6 +122,15 @@ impl<R: Read> Lines<R> {
 
     /// The next event; blank lines are passed over.
     pub(crate) fn next_event(&mut self) -> Result<Option<Parsed>, Malformed> {
+        self.next_line(event)
+    }
+
+    /// The next message of a queue, whose stream need not be said.
+    pub(crate) fn next_message(&mut self) -> Result<Option<Message>, Malformed> {
+        self.next_line(message)
+    }
+
+    fn next_line<T>(&mut self, parse: fn(&str, u64) -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
         loop {
             self.buffer.clear();
             self.line += 1;
@@ -146,7 +158,22 @@ impl<R: Read> Lines<R> {
     }
 }
 
-fn parse(text: &str, number: u64) -> Result<Parsed, Malformed> {
+fn event(text: &str, number: u64) -> Result<Parsed, Malformed> {
+    let (stream, Message { event, delay_ms, time_to_live_ms }) = parse(text, number)?;
+    if delay_ms > 0 || time_to_live_ms > 0 {
+        let why = "`delayMs` and `timeToLiveMs` are for messages of a queue: `wasmill queue put`";
+        return Err(Malformed::text(number, 1, why));
+    }
+    let stream = stream.ok_or_else(|| Malformed::text(number, 1, "missing field `stream`"))?;
+    Ok(Parsed { line: number, stream, event: event.unwrap_or_default() })
+}
+
+fn message(text: &str, number: u64) -> Result<Message, Malformed> {
+    parse(text, number).map(|(_, message)| message)
+}
+
+/// The stream, if it is said, and the rest.
+fn parse(text: &str, number: u64) -> Result<(Option<String>, Message), Malformed> {
     let text = text.trim_end();
     let start = text.len() - text.trim_start().len();
     if !text[start..].starts_with('{') {
@@ -190,7 +217,8 @@ fn parse(text: &str, number: u64) -> Result<Parsed, Malformed> {
         causation_id: line.causation_id,
         traceparent: line.traceparent,
     };
-    Ok(Parsed { line: number, stream: line.stream, event })
+    let (delay_ms, time_to_live_ms) = (line.delay_ms.unwrap_or(0), line.time_to_live_ms.unwrap_or(0));
+    Ok((line.stream, Message { event: Some(event), delay_ms, time_to_live_ms }))
 }
 
 /// The library ends its sentences with its own line and column, which are said better outside.
@@ -255,6 +283,15 @@ mod tests {
         let printed = r#"{"position":7,"offset":1,"recordedAt":"2020-01-01T00:00:00Z","schemaVersion":2,
             "stream":"s","type":"t","data":1}"#;
         assert_eq!(all(&printed.replace('\n', " ")).0[0].event.schema_version, 2);
+    }
+
+    #[test]
+    fn a_message_needs_no_stream_and_may_say_when() {
+        let line = r#"{"type":"t","data":1,"delayMs":5,"timeToLiveMs":7}"#;
+        let message = Lines::new(line.as_bytes()).next_message().unwrap().unwrap();
+        assert_eq!((message.delay_ms, message.time_to_live_ms), (5, 7));
+        assert_eq!(message.event.map(|event| event.r#type).as_deref(), Some("t"));
+        assert!(wrong(&line.replace("\"type\"", "\"stream\":\"s\",\"type\"")).2.contains("wasmill queue put"));
     }
 
     #[test]

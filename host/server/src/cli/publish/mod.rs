@@ -1,7 +1,7 @@
 //! `wasmill publish`: lines of JSON into appends.
 
 mod group;
-mod lines;
+pub(super) mod lines;
 mod send;
 
 use std::fs::File;
@@ -79,7 +79,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
         if name == "-" {
             return Ok(Self {
@@ -107,7 +107,7 @@ impl Source {
     }
 
     /// Unpacked if it is gzipped, which its first bytes say and its name need not.
-    fn unpack(self, progress: &ProgressBar) -> io::Result<Box<dyn Read + Send>> {
+    pub(crate) fn unpack(self, progress: &ProgressBar) -> io::Result<Box<dyn Read + Send>> {
         let mut reader = BufReader::with_capacity(1 << 16, progress.wrap_read(self.reader));
         if reader.fill_buf()?.starts_with(&GZIP) {
             return Ok(Box::new(MultiGzDecoder::new(reader)));
@@ -251,7 +251,7 @@ async fn feed(
     }
 }
 
-fn end_at(name: &str, Malformed { line, column, why, unreadable }: Malformed) -> Failure {
+pub(super) fn end_at(name: &str, Malformed { line, column, why, unreadable }: Malformed) -> Failure {
     match (unreadable, line) {
         (true, 1) => Failure::failed("file", format!("{name}: {why}")),
         (true, _) => Failure::failed("file", format!("{name}:{line}: {why}")),
