@@ -62,8 +62,8 @@ impl Show for Queue {
     fn to_text(&self) -> String {
         let Queue { name, group, created_at, .. } = self;
         let mut text = format!(
-            "{name}\n  state        {}\n  unsettled    {} read, of which {} in consumers' hands\n  \
-             parked keys  {}\n  dead letters under the name of its group: {group}\n  created      {created_at}",
+            "{name}\n  state        {}\n  group        {group}  (its dead letters are found by it)\n  unsettled    {} read, of which {} in consumers' hands\n  \
+             parked keys  {}\n  created      {created_at}",
             self.state(),
             grouped(self.unsettled),
             grouped(self.in_flight),
