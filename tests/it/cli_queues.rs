@@ -48,7 +48,7 @@ async fn what_cannot_be_put_or_taken_is_named() {
     let (host, dir) = (TestHost::start().await, tempfile::tempdir().expect("a folder"));
     for line in ["queue show s", "queue take s", "queue put s --type t --data 1"] {
         let error = run_json(&host, line).await.error();
-        assert_eq!(error["code"], json!("invalid_argument"), "{line}: {error}");
+        assert_eq!(error["code"], json!("no_queue"), "{line}: {error}");
     }
     run_json(&host, "queue create q").await.json();
     let bad = write(dir.path(), "bad.jsonl", &[json!({ "type": "t", "data": 1 }), json!({ "type": "t" })]);

@@ -171,6 +171,13 @@ pub fn face(code: Code) -> Face {
             "Events of a key are handed out in their order. Replay the one that the message names before, or all of the \
              key at once.",
         ),
+        Code::NoQueue => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "The stream is no queue",
+            "Say `kind: ephemeral` in its configuration, or in that of a pattern: `wasmill queue create NAME`. Events of \
+             other streams are consumed by groups.",
+        ),
         Code::PluginNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::config::{DeadLetters, Delivery, GroupConfig, GroupRecord};
 use super::manage::Groups;
 use super::{Command, GroupError, Membership, ask};
+use crate::limits::group as limits;
 use crate::name::{self, StreamName};
 use crate::stream::Effective;
 use crate::stream::config::{Delivery as StreamDelivery, StreamKind};
@@ -27,6 +28,7 @@ impl Groups {
         match self.stored(&group).await? {
             Some((_, record)) if record.config == config => {}
             Some(_) => self.configure(&group, config).await?,
+            None if self.list().await?.len() >= limits::GROUPS_MAX => return Err(GroupError::TooManyGroups),
             None => {
                 let created_at_us = self.0.context.clock.now().0;
                 let record = GroupRecord {

@@ -24,9 +24,13 @@ impl Trim {
         self.due.get_or_insert(Timestamp(now.0.saturating_add(limits::TRIM_AFTER_US)));
     }
 
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
     /// In a task of its own: members need not wait for it. What it does not come to, the next one does.
     pub(super) fn run_if_due(&mut self, context: &Context, record: &GroupRecord, now: Timestamp) {
-        if self.due.is_none_or(|due| due > now) {
+        if !self.is_due(now) {
             return;
         }
         self.due = None;

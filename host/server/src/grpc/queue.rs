@@ -55,6 +55,7 @@ impl QueueService for QueueApi {
         let consumer = queues::consumer(&self.0, &queue, &consumer).await.map_err(|problem| status(&problem))?;
         let room = PageLimit { events, bytes: limits::PULL_BYTES_MAX };
         let handed = tokio::select! {
+            biased;
             handed = consumer.pull_for(room, until(&self.0, wait), visibility_ms) => handed.map_err(refuse)?,
             () = self.0.drain.cancelled() => Vec::new(),
         };

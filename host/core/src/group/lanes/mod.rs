@@ -105,6 +105,7 @@ pub(super) struct Gone {
 pub(super) struct Lanes {
     lanes: HashMap<LaneId, Lane>,
     by_key: HashMap<Arc<str>, LaneId>,
+    /// By slot.
     ready: Vec<BTreeSet<(Position, LaneId)>>,
     held: HashMap<MemberId, BTreeSet<(Position, LaneId)>>,
     /// Lanes of which a member has a run.
@@ -120,10 +121,12 @@ pub(super) struct Lanes {
     ready_lanes: usize,
     /// Shares of which nothing is handed out.
     leaving: [bool; SHARES],
+    /// Whatever waits longest is handed out first, instead of each member's own slots.
+    one_line: bool,
 }
 
 impl Lanes {
-    pub(super) fn new(first_token: Token) -> Self {
+    pub(super) fn new(first_token: Token, one_line: bool) -> Self {
         Self {
             lanes: HashMap::new(),
             by_key: HashMap::new(),
@@ -140,6 +143,7 @@ impl Lanes {
             bytes: 0,
             ready_lanes: 0,
             leaving: [false; SHARES],
+            one_line,
         }
     }
 
@@ -220,13 +224,14 @@ impl Lanes {
             (Some(entry), None) => Place::Ready(entry.event.position()),
             (Some(entry), Some(holder)) => Place::Held(holder, entry.event.position()),
         };
-        let (before, slot) = (std::mem::replace(&mut lane.place, place), usize::from(lane.slot));
+        let line = if self.one_line { 0 } else { usize::from(lane.slot) };
+        let before = std::mem::replace(&mut lane.place, place);
         let empty = lane.entries.is_empty();
         if before != place {
             match before {
                 Place::Nowhere => {}
                 Place::Ready(position) => {
-                    self.ready[slot].remove(&(position, id));
+                    self.ready[line].remove(&(position, id));
                     self.ready_lanes -= 1;
                 }
                 Place::Held(member, position) => {
@@ -241,7 +246,7 @@ impl Lanes {
             match place {
                 Place::Nowhere => {}
                 Place::Ready(position) => {
-                    self.ready[slot].insert((position, id));
+                    self.ready[line].insert((position, id));
                     self.ready_lanes += 1;
                 }
                 Place::Held(member, position) => {

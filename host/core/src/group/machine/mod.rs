@@ -87,12 +87,13 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(record: GroupRecord, host: Uuid, first_token: Token) -> Self {
+        let keyless = record.queue;
         Self {
-            keyless: record.queue,
+            keyless,
             record,
             host,
             leased: BTreeMap::new(),
-            lanes: Lanes::new(first_token),
+            lanes: Lanes::new(first_token, keyless),
             members: BTreeMap::new(),
             next_member: 1,
             turn: 0,
@@ -126,7 +127,7 @@ impl Machine {
 
     /// Every delivery is void; what the store has is leased again.
     pub(super) fn begin_anew(&mut self) {
-        self.lanes = Lanes::new(self.lanes.next_token());
+        self.lanes = Lanes::new(self.lanes.next_token(), self.keyless);
         self.leased.clear();
         self.letters.clear();
         self.replayed.clear();
@@ -135,7 +136,7 @@ impl Machine {
 
     /// Begins again where the record says, with no key parked. Dead letters stay.
     pub(super) fn reset(&mut self) {
-        self.lanes = Lanes::new(self.lanes.next_token());
+        self.lanes = Lanes::new(self.lanes.next_token(), self.keyless);
         for leased in self.leased.values_mut() {
             leased.share.pending.clear();
             (leased.share.next, leased.share.resets, leased.dirty) = (self.record.start(), self.record.resets, true);

@@ -168,6 +168,7 @@ impl GroupService for GroupApi {
         let member = self.member(&group, &session).await?;
         let room = PageLimit { events, bytes: limits::PULL_BYTES_MAX };
         let handed = tokio::select! {
+            biased;
             handed = member.pull(room, until(&self.0, wait)) => handed.map_err(refuse)?,
             () = self.0.drain.cancelled() => Vec::new(),
         };

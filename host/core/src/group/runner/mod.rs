@@ -4,6 +4,8 @@
 //! shares its commits. An answer that says `durable` is given when its commit is over. When a commit fails,
 //! the group begins anew from what the store has: every delivery is void, and nothing is promised twice.
 
+mod commit;
+
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -13,7 +15,6 @@ use uuid::Uuid;
 
 use super::config::{CommitStrategy, Delivery, GroupRecord};
 use super::context::Context;
-use super::copies;
 use super::health::{Said, Shown};
 use super::lanes::{Handed, MemberId};
 use super::machine::{Committing, Machine};
@@ -60,6 +61,8 @@ pub(super) struct Runner {
     /// Whether the others know that it has members.
     pub(super) interested: bool,
     trim: Trim,
+    /// Who wants to know the group's status.
+    asked: Vec<Reply<GroupStatus>>,
     shown: Arc<Shown>,
     said: Said,
 }
@@ -86,6 +89,7 @@ impl Runner {
             round_due: None,
             interested: false,
             trim: Trim::default(),
+            asked: Vec::new(),
             shown,
             said: Said::default(),
         }
@@ -144,8 +148,9 @@ impl Runner {
             if self.round_due.is_some_and(|due| due <= now) && self.under_way.is_none() && !self.round(now).await {
                 return Ok(());
             }
-            self.trim.run_if_due(&self.context, &self.machine.record, now);
+            self.trim_if_due(now);
             self.serve(now).await;
+            self.tell_of_itself(now).await;
             self.begin_commit();
             self.shown.update(&mut self.machine, &mut self.said, now);
         }
@@ -237,7 +242,7 @@ impl Runner {
                     self.owed.push(Owed::Count(reply, count));
                 }
             },
-            Command::Status { reply } => drop(reply.send(Ok(self.status()))),
+            Command::Status { reply } => self.asked.push(reply),
             Command::Reload { record, reply } => {
                 self.reload(*record);
                 self.owed.push(Owed::Done(reply));
@@ -268,6 +273,35 @@ impl Runner {
         } else {
             let _ = reply.send(Ok(answers));
         }
+    }
+
+    /// Takes what is settled out of the log, as far as the store knows of it: where this host has read further,
+    /// that is committed first.
+    fn trim_if_due(&mut self, now: Timestamp) {
+        let behind = self.machine.next_read().filter(|next| *next > self.told);
+        if let Some(next) = behind.filter(|_| self.trim.is_due(now)) {
+            // The end of that commit makes it due again.
+            self.trim.due = None;
+            self.machine.touch();
+            self.told = next;
+        } else {
+            self.trim.run_if_due(&self.context, &self.machine.record, now);
+        }
+    }
+
+    /// Answers who asked for its status. It looks ahead for that, so that events that it does not want do not
+    /// count as its lag.
+    async fn tell_of_itself(&mut self, now: Timestamp) {
+        if self.asked.is_empty() {
+            return;
+        }
+        for _ in 0..limits::READS_AT_ONCE {
+            if self.machine.unsettled().events >= limits::READ_EVENTS || !self.read_on(now).await {
+                break;
+            }
+        }
+        let status = self.status();
+        self.asked.drain(..).for_each(|reply| drop(reply.send(Ok(status.clone()))));
     }
 
     /// Who waits for events is there, and who has gone away waits no more.
@@ -387,71 +421,6 @@ impl Runner {
                 let (event_id, group) = (log_id::GROUP_NOT_READ, &self.machine.record.name);
                 tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "the log cannot be read");
                 false
-            }
-        }
-    }
-
-    // Commits.
-
-    fn begin_commit(&mut self) {
-        if self.under_way.is_some() {
-            return;
-        }
-        let Some((unit, committing)) = self.machine.commit() else {
-            self.owed.drain(..).for_each(|owed| owed.pay(Ok(())));
-            return;
-        };
-        let committer = self.context.committer.clone();
-        let outcome = tokio::spawn(async move { committer.commit(unit).await });
-        self.under_way = Some(UnderWay { outcome, committing, owed: std::mem::take(&mut self.owed) });
-    }
-
-    async fn commit_is_over(
-        &mut self,
-        outcome: Result<Committed, CommitError>,
-        now: Timestamp,
-        stop: &CancellationToken,
-    ) {
-        let Some(UnderWay { mut committing, owed, .. }) = self.under_way.take() else { return };
-        match outcome {
-            Ok(_) => {
-                copies::publish(&self.context, &self.machine.record, std::mem::take(&mut committing.copies));
-                if self.machine.record.queue {
-                    self.trim.something_left(now);
-                }
-                self.machine.committed(committing, now);
-                owed.into_iter().for_each(|owed| owed.pay(Ok(())));
-            }
-            Err(error) => {
-                let (event_id, group) = (log_id::GROUP_NOT_COMMITTED, &self.machine.record.name);
-                tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "a group begins anew");
-                let error = GroupError::Commit(error);
-                owed.into_iter().chain(self.owed.drain(..)).for_each(|owed| owed.pay(Err(&error)));
-                self.load_until_it_works(stop).await;
-            }
-        }
-    }
-
-    /// Commits what was acknowledged, and how far was read.
-    async fn finish(&mut self) {
-        if self.machine.record.config.commit != CommitStrategy::Manual {
-            self.machine.settle_all_noted(self.context.clock.now());
-        }
-        self.machine.release_all();
-        self.withdraw().await;
-        loop {
-            self.begin_commit();
-            let Some(UnderWay { outcome, committing, owed }) = self.under_way.take() else { return };
-            match flat(outcome.await) {
-                Ok(_) => {
-                    self.machine.committed(committing, self.context.clock.now());
-                    owed.into_iter().for_each(|owed| owed.pay(Ok(())));
-                }
-                Err(error) => {
-                    let error = GroupError::Commit(error);
-                    owed.into_iter().for_each(|owed| owed.pay(Err(&error)));
-                    return;
-                }
             }
         }
     }

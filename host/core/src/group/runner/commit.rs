@@ -1,0 +1,76 @@
+//! Commits of a group: one at a time, and what is owed when it is over.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Runner, UnderWay, flat};
+use crate::clock::Timestamp;
+use crate::group::config::CommitStrategy;
+use crate::group::{GroupError, copies};
+use crate::log::commit::CommitError;
+use crate::log_id;
+use crate::store::Committed;
+
+impl Runner {
+    pub(super) fn begin_commit(&mut self) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let Some((unit, committing)) = self.machine.commit() else {
+            self.owed.drain(..).for_each(|owed| owed.pay(Ok(())));
+            return;
+        };
+        let committer = self.context.committer.clone();
+        let outcome = tokio::spawn(async move { committer.commit(unit).await });
+        self.under_way = Some(UnderWay { outcome, committing, owed: std::mem::take(&mut self.owed) });
+    }
+
+    pub(super) async fn commit_is_over(
+        &mut self,
+        outcome: Result<Committed, CommitError>,
+        now: Timestamp,
+        stop: &CancellationToken,
+    ) {
+        let Some(UnderWay { mut committing, owed, .. }) = self.under_way.take() else { return };
+        match outcome {
+            Ok(_) => {
+                copies::publish(&self.context, &self.machine.record, std::mem::take(&mut committing.copies));
+                if self.machine.record.queue {
+                    self.trim.something_left(now);
+                }
+                self.machine.committed(committing, now);
+                owed.into_iter().for_each(|owed| owed.pay(Ok(())));
+            }
+            Err(error) => {
+                let (event_id, group) = (log_id::GROUP_NOT_COMMITTED, &self.machine.record.name);
+                tracing::warn!(event_id, group, error = crate::tasks::chain(&error), "a group begins anew");
+                let error = GroupError::Commit(error);
+                owed.into_iter().chain(self.owed.drain(..)).for_each(|owed| owed.pay(Err(&error)));
+                self.load_until_it_works(stop).await;
+            }
+        }
+    }
+
+    /// Commits what was acknowledged, and how far was read.
+    pub(super) async fn finish(&mut self) {
+        if self.machine.record.config.commit != CommitStrategy::Manual {
+            self.machine.settle_all_noted(self.context.clock.now());
+        }
+        self.machine.release_all();
+        self.withdraw().await;
+        loop {
+            self.begin_commit();
+            let Some(UnderWay { outcome, committing, owed }) = self.under_way.take() else { return };
+            match flat(outcome.await) {
+                Ok(_) => {
+                    self.machine.committed(committing, self.context.clock.now());
+                    owed.into_iter().for_each(|owed| owed.pay(Ok(())));
+                }
+                Err(error) => {
+                    let error = GroupError::Commit(error);
+                    owed.into_iter().for_each(|owed| owed.pay(Err(&error)));
+                    return;
+                }
+            }
+        }
+    }
+}
