@@ -19,7 +19,8 @@ use crate::proto::append_bulk_response::Kind as Bulk;
 use crate::proto::consume_request::Kind as Ask;
 use crate::proto::consume_response::Kind as Said;
 use crate::proto::{
-    AppendBulkRequest, AppendRequest, ConsumeAck, ConsumeOpen, ConsumeRequest, CreateGroupRequest, NewEvent, Outcome,
+    AppendBulkRequest, AppendRequest, ConsumeAck, ConsumeOpen, ConsumeRequest, CreateGroupRequest, GroupStart,
+    NewEvent, Outcome, group_start,
 };
 
 const FILL_BATCH: u64 = 500;
@@ -60,7 +61,9 @@ pub(crate) async fn run(target: &Target, args: &GroupArgs, output: Output) -> Re
     let clients = load::connect(target, args.workers).await?;
     fill(&clients[0], &name, args, output).await?;
     let config_json = format!("{{\"streams\":[\"{name}\"]}}");
-    let request = CreateGroupRequest { name: name.clone(), config_json, ..CreateGroupRequest::default() };
+    // Not at the beginning of the log: passing over what others have published is not what is measured.
+    let start = Some(GroupStart { kind: Some(group_start::Kind::Offset(0)) });
+    let request = CreateGroupRequest { name: name.clone(), config_json, start };
     clients[0].groups().create_group(request).await?;
     let bar = output.events_bar("handling", args.events);
     let (handled, mut counts) = mpsc::channel(1_024);
