@@ -80,7 +80,7 @@ pub struct Handing {
 pub enum Settled {
     /// It survives a power cut.
     Durable,
-    /// It holds while the host lives, until its group's strategy commits it.
+    /// It holds while the host lives and no commit of the group fails, until its group's strategy commits it.
     Noted,
     /// The delivery was no longer the member's: its time was over, an earlier event of its key came back, or it
     /// is settled already.

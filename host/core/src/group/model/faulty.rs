@@ -35,7 +35,7 @@ impl Faulty {
         self.fault.store(fault as u8, Ordering::SeqCst);
     }
 
-    fn fault(&self) -> Fault {
+    pub(super) fn fault(&self) -> Fault {
         let fault = self.fault.load(Ordering::SeqCst);
         [Fault::Before, Fault::After, Fault::Dead].into_iter().find(|f| *f as u8 == fault).unwrap_or(Fault::None)
     }

@@ -290,14 +290,20 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
         let fault = *self.random.pick(&[Fault::Before, Fault::After]);
         self.store.set(fault);
         let answers = member.ack(tokens.clone()).await;
+        // What was only noted is answered before the commit that it may have brought about.
+        let _ = self.host.groups.skip(GROUP, Position(u64::MAX)).await;
+        let failed = self.store.fault() == Fault::None;
         self.store.set(Fault::None);
-        if let Err(GroupError::Commit(_)) = answers {
-            self.reference.heard_of(who);
-            let positions = self.positions(&tokens);
-            self.tell(|| format!("{who} acknowledged {positions:?}: failed {fault:?}"));
+        let positions = self.positions(&tokens);
+        self.tell(|| format!("{who} acknowledged {positions:?} with a fault {fault:?}, met: {failed}: {answers:?}"));
+        if failed {
+            if !matches!(answers, Err(GroupError::SessionEnded)) {
+                self.reference.heard_of(who);
+            }
             if fault == Fault::After {
                 self.reference.acked(who, &tokens);
             }
+            assert!(!answers.is_ok_and(|answers| answers.contains(&Settled::Durable)), "what failed is not durable");
             self.reference.begun_anew();
             return;
         }
