@@ -11,12 +11,12 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::COLLECTION_BEATS;
+use super::{COLLECTION_BEATS, document, unit};
 use crate::clock::{Clock, Timestamp};
 use crate::limits::{group as limits, read};
 use crate::log::commit::Committer;
 use crate::record::GenerationId;
-use crate::store::{Change, DocumentChange, Store, StoreError, Unit};
+use crate::store::{Store, StoreError};
 
 pub(super) struct Hosts {
     host: Uuid,
@@ -70,9 +70,8 @@ impl Hosts {
 
     async fn put(&self, committer: &Committer, host: Uuid, beat: Option<u64>) -> Result<(), ()> {
         let value = beat.map(|beat| Bytes::from(beat.to_string()));
-        let documents = vec![DocumentChange { collection: COLLECTION_BEATS.into(), key: host.to_string(), value }];
-        let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
-        committer.commit(Unit::change(changes)).await.map(|_| ()).map_err(|_| ())
+        let documents = vec![document(COLLECTION_BEATS, host.to_string(), value)];
+        committer.commit(unit(Vec::new(), documents)).await.map(|_| ()).map_err(|_| ())
     }
 
     /// Notes what has changed; hosts that have been silent for long are answered.

@@ -20,7 +20,8 @@ use super::letters;
 use super::runner::Runner;
 use super::share::{SHARES, Share};
 use super::{
-    COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_SHARES, GroupError, GroupRecord, SEPARATOR, share_key,
+    COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_SHARES, GroupError, GroupRecord, SEPARATOR, document,
+    share_key, unit,
 };
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
@@ -29,7 +30,7 @@ use crate::log::commit::CommitError;
 use crate::log::read::ReadError;
 use crate::log_id;
 use crate::record::GenerationId;
-use crate::store::{Change, DocumentChange, Guard, Rejection, StoreError, Unit};
+use crate::store::{Guard, Rejection, StoreError};
 
 /// Why a round was not finished; the next one goes on.
 #[derive(Debug, thiserror::Error)]
@@ -228,9 +229,7 @@ impl Runner {
     }
 
     async fn put(&self, collection: &str, key: String, value: Option<Bytes>) -> Result<(), CommitError> {
-        let documents = vec![DocumentChange { collection: collection.into(), key, value }];
-        let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
-        self.context.committer.commit(Unit::change(changes)).await.map(|_| ())
+        self.context.committer.commit(unit(Vec::new(), vec![document(collection, key, value)])).await.map(|_| ())
     }
 
     /// Makes a share this host's. Nothing of it is handed out before that is durable.
@@ -266,11 +265,9 @@ impl Runner {
 
     async fn replace(&self, number: usize, stored: Option<Bytes>, share: &Share) -> Result<Bytes, CommitError> {
         let (key, value) = (share_key(&self.machine.record.name, number), share.encode());
-        let collection: Arc<str> = COLLECTION_SHARES.into();
-        let guards = vec![Guard { collection: Arc::clone(&collection), key: key.clone(), value: stored }];
-        let documents = vec![DocumentChange { collection, key, value: Some(value.clone()) }];
-        let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
-        self.context.committer.commit(Unit { guards, changes, ..Unit::default() }).await?;
+        let guards = vec![Guard { collection: COLLECTION_SHARES.into(), key: key.clone(), value: stored }];
+        let documents = vec![document(COLLECTION_SHARES, key, Some(value.clone()))];
+        self.context.committer.commit(unit(guards, documents)).await?;
         Ok(value)
     }
 }

@@ -12,14 +12,14 @@ use super::manage::{Groups, TRIES_MAX};
 use super::share::{Share, share_of};
 use super::{
     COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_SHARES, Command, GroupError,
-    SEPARATOR, ask, parked_key, share_key,
+    SEPARATOR, ask, document, parked_key, share_key,
 };
 use crate::code::{Code, Problem};
 use crate::event::Position;
 use crate::limits::group as limits;
 use crate::log::commit::CommitError;
 use crate::record::GenerationId;
-use crate::store::{DocumentChange, Guard, Rejection, Store, StoreError};
+use crate::store::{Guard, Rejection, Store, StoreError};
 use crate::wire::WireError;
 
 /// A page of a group's dead letters, oldest first.
@@ -148,10 +148,10 @@ impl Groups {
         let (slot, key) = Lanes::slot(&letter.event, record.queue);
         let number = share_of(slot);
         let store = &self.0.context.store;
-        let document = async |collection: &str, key: &str| store.document(GenerationId::HOST, collection, key).await;
+        let stored_in = async |collection: &str, key: &str| store.document(GenerationId::HOST, collection, key).await;
         for _ in 0..TRIES_MAX {
             let place = share_key(group, number);
-            let stored = document(COLLECTION_SHARES, &place).await.map_err(GroupError::store)?;
+            let stored = stored_in(COLLECTION_SHARES, &place).await.map_err(GroupError::store)?;
             let share = stored.as_deref().map(Share::decode).transpose();
             let mut share = share.map_err(|error| damaged(group, &error))?.unwrap_or_else(|| Share {
                 next: record.start(),
@@ -161,18 +161,18 @@ impl Groups {
             share.edits += 1;
             let letter_key = DeadLetter::key(group, position);
             let mut documents = vec![
-                put(COLLECTION_SHARES, place.clone(), Some(share_with(&mut share, replay, position))),
-                put(COLLECTION_DEAD_LETTERS, letter_key.clone(), None),
+                document(COLLECTION_SHARES, place.clone(), Some(share_with(&mut share, replay, position))),
+                document(COLLECTION_DEAD_LETTERS, letter_key.clone(), None),
             ];
             if replay {
-                documents.push(put(COLLECTION_REPLAYED, letter_key, Some(letter.event.raw().clone())));
+                documents.push(document(COLLECTION_REPLAYED, letter_key, Some(letter.event.raw().clone())));
             }
             if let Some(key) = key.filter(|_| letter.why.parks(record.resets)) {
                 let place = parked_key(group, key);
-                let count = document(COLLECTION_PARKED_KEYS, &place).await.map_err(GroupError::store)?;
+                let count = stored_in(COLLECTION_PARKED_KEYS, &place).await.map_err(GroupError::store)?;
                 let count: u64 = count.and_then(|count| std::str::from_utf8(&count).ok()?.parse().ok()).unwrap_or(1);
                 let left = (count > 1).then(|| Bytes::from((count - 1).to_string()));
-                documents.push(put(COLLECTION_PARKED_KEYS, place, left));
+                documents.push(document(COLLECTION_PARKED_KEYS, place, left));
             }
             let guards = vec![Guard { collection: COLLECTION_SHARES.into(), key: place, value: stored }];
             match self.commit(guards, documents).await {
@@ -231,10 +231,6 @@ fn share_with(share: &mut Share, replay: bool, position: Position) -> Bytes {
         share.takes_back(position);
     }
     share.encode()
-}
-
-fn put(collection: &str, key: String, value: Option<Bytes>) -> DocumentChange {
-    DocumentChange { collection: collection.into(), key, value }
 }
 
 fn damaged(group: &str, error: &WireError) -> GroupError {

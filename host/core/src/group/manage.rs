@@ -15,7 +15,7 @@ use super::runner::Runner;
 use super::share::{SHARES, Share};
 use super::{
     COLLECTION_DEAD_LETTERS, COLLECTION_GROUPS, COLLECTION_INTERESTS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED,
-    COLLECTION_SHARES, Command, GroupError, GroupStatus, Membership, SEPARATOR, ask, share_key,
+    COLLECTION_SHARES, Command, GroupError, GroupStatus, Membership, SEPARATOR, ask, document, share_key, unit,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Offset, Position};
@@ -27,7 +27,7 @@ use crate::log_id;
 use crate::metrics::Metrics;
 use crate::name::{self, StreamName};
 use crate::record::GenerationId;
-use crate::store::{Change, Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, Unit};
+use crate::store::{Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError};
 use crate::stream::lifecycle::Streams;
 use crate::tasks::Tasks;
 
@@ -177,8 +177,8 @@ impl Groups {
             // One that has ended already does not need to be told.
             let _ = ask(&commands, |reply| Command::Stop { reply }).await;
         }
-        let mut documents = vec![removal(COLLECTION_GROUPS, name.into())];
-        documents.extend((0..SHARES).map(|share| removal(COLLECTION_SHARES, share_key(name, share))));
+        let mut documents = vec![document(COLLECTION_GROUPS, name.into(), None)];
+        documents.extend((0..SHARES).map(|share| document(COLLECTION_SHARES, share_key(name, share), None)));
         let guards = vec![Guard { collection: COLLECTION_GROUPS.into(), key: name.into(), value: Some(stored) }];
         self.commit(guards, documents).await?;
         for collection in [COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_INTERESTS] {
@@ -196,7 +196,7 @@ impl Groups {
             let page = store.scan(GenerationId::HOST, collection, prefix, None, limits::LETTERS_PAGE).await;
             let page = page.map_err(GroupError::store)?;
             let documents: Vec<_> =
-                page.documents.into_iter().map(|document| removal(collection, document.key)).collect();
+                page.documents.into_iter().map(|there| document(collection, there.key, None)).collect();
             if !documents.is_empty() {
                 self.commit(Vec::new(), documents).await?;
             }
@@ -249,9 +249,7 @@ impl Groups {
     ) -> Result<bool, GroupError> {
         let guards = vec![Guard { collection: COLLECTION_GROUPS.into(), key: name.into(), value: expected }];
         let value = serde_json::to_vec(record).expect("it has only texts and numbers");
-        let document =
-            DocumentChange { collection: COLLECTION_GROUPS.into(), key: name.into(), value: Some(value.into()) };
-        match self.commit(guards, vec![document]).await {
+        match self.commit(guards, vec![document(COLLECTION_GROUPS, name.into(), Some(value.into()))]).await {
             Ok(()) => Ok(true),
             Err(GroupError::Commit(CommitError::Rejected(Rejection::Overtaken { .. }))) => Ok(false),
             Err(error) => Err(error),
@@ -259,8 +257,7 @@ impl Groups {
     }
 
     pub(super) async fn commit(&self, guards: Vec<Guard>, documents: Vec<DocumentChange>) -> Result<(), GroupError> {
-        let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
-        self.0.context.committer.commit(Unit { guards, changes, ..Unit::default() }).await?;
+        self.0.context.committer.commit(unit(guards, documents)).await?;
         Ok(())
     }
 
@@ -394,8 +391,4 @@ fn decode(name: &str, stored: &[u8]) -> Result<GroupRecord, GroupError> {
     serde_json::from_slice(stored).map_err(|error| {
         GroupError::store(StoreError::Damaged { what: format!("the record of group `{name}`: {error}") })
     })
-}
-
-fn removal(collection: &str, key: String) -> DocumentChange {
-    DocumentChange { collection: collection.into(), key, value: None }
 }

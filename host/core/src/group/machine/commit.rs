@@ -9,10 +9,11 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::group::dead_letter::DeadLetter;
 use crate::group::{
-    COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_SHARES, parked_key, share_key,
+    COLLECTION_DEAD_LETTERS, COLLECTION_PARKED_KEYS, COLLECTION_REPLAYED, COLLECTION_SHARES, document, parked_key,
+    share_key,
 };
 use crate::record::GenerationId;
-use crate::store::{Change, DocumentChange, Guard, PageLimit, Unit};
+use crate::store::{Change, Guard, PageLimit, Unit};
 
 impl Machine {
     /// What has to be committed; nothing if nothing has changed.
@@ -30,7 +31,7 @@ impl Machine {
             let (key, value) = (share_key(group, *number), leased.share.encode());
             let collection = Arc::from(COLLECTION_SHARES);
             unit.guards.push(Guard { collection, key: key.clone(), value: leased.stored.clone() });
-            documents.push(change(COLLECTION_SHARES, key, Some(value.clone())));
+            documents.push(document(COLLECTION_SHARES, key, Some(value.clone())));
             stored.push((*number, value));
         }
         let mut copies = Vec::new();
@@ -39,16 +40,16 @@ impl Machine {
                 copies.extend(letter.clone());
             }
             let key = DeadLetter::key(group, position);
-            documents.push(change(COLLECTION_DEAD_LETTERS, key, letter.map(|letter| letter.encode())));
+            documents.push(document(COLLECTION_DEAD_LETTERS, key, letter.map(|letter| letter.encode())));
         }
         for (position, event) in self.replayed.drain(..) {
             let value = event.map(|event| event.raw().clone());
-            documents.push(change(COLLECTION_REPLAYED, DeadLetter::key(group, position), value));
+            documents.push(document(COLLECTION_REPLAYED, DeadLetter::key(group, position), value));
         }
         self.parked.retain(|key, (count, dirty)| {
             if std::mem::take(dirty) {
                 let value = (*count > 0).then(|| Bytes::from(count.to_string()));
-                documents.push(change(COLLECTION_PARKED_KEYS, parked_key(group, key), value));
+                documents.push(document(COLLECTION_PARKED_KEYS, parked_key(group, key), value));
             }
             *count > 0
         });
@@ -93,8 +94,4 @@ impl Machine {
     pub(in crate::group) fn floor(&self) -> Option<Position> {
         self.leased.values().map(|leased| leased.share.floor()).min()
     }
-}
-
-fn change(collection: &str, key: String, value: Option<Bytes>) -> DocumentChange {
-    DocumentChange { collection: collection.into(), key, value }
 }
