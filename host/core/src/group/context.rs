@@ -109,11 +109,9 @@ impl Context {
         decoded.collect()
     }
 
-    /// Without the events of streams that clients may not read: members are clients.
-    pub(super) fn keep_readable(&self, events: &mut Vec<Event>) {
-        if !self.configs.all_open_to_readers() {
-            let stream = |event: &Event| StreamName::from_stored(event.stream());
-            events.retain(|event| self.configs.may_read(&stream(event), Caller::Api));
-        }
+    /// Whether members may get the event: they are clients.
+    pub(super) fn may_read(&self, event: &Event) -> bool {
+        let stream = || StreamName::from_stored(event.stream());
+        self.configs.all_open_to_readers() || self.configs.may_read(&stream(), Caller::Api)
     }
 }

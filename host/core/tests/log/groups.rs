@@ -11,6 +11,8 @@ use wasmill_core::group::{GroupConfig, Membership, Nack, Settled, Start, Token, 
 use wasmill_core::log::publish::Append;
 use wasmill_core::random::{Random, seeds};
 use wasmill_core::store::{PageLimit, Store};
+use wasmill_core::stream::config::StreamConfig;
+use wasmill_core::stream::configs::Subject;
 
 use super::shared::Shared;
 use super::support::{TestHost, append, event, host_over, name};
@@ -343,4 +345,28 @@ async fn an_exclusive_group_is_with_one_member_of_all_hosts() {
         shop.workers[1].member.heartbeat().await.unwrap();
     }
     assert!(handled(&mut shop, 1).await > 0, "who stood by takes over");
+}
+
+#[tokio::test]
+async fn what_a_member_may_no_longer_read_is_settled_and_not_handed_out() {
+    let test = host_over(Shared::new().beside() as Arc<dyn Store>).await;
+    test.host.groups.create(GROUP, GroupConfig::default(), Start::First).await.unwrap();
+    for stream in ["open", "closed", "open"] {
+        let mut keyed = append(stream, 1);
+        keyed.events[0].key = Some("k".into());
+        test.host.publisher.append(keyed).await.unwrap();
+    }
+    let member = test.host.groups.join(GROUP, "a").await.unwrap();
+    let later = Timestamp(test.clock.now().0 + 1_000_000);
+    let one = PageLimit { events: 1, bytes: 1 << 20 };
+    let first = member.pull(one, later).await.unwrap();
+    // All of them are read by now.
+    let closed = StreamConfig::parse(r#"{"access":{"read":"plugins"}}"#).unwrap();
+    test.host.stream_configs.put(&Subject::Stream(name("closed")), closed).await.unwrap();
+    member.ack(vec![first[0].token]).await.unwrap();
+    assert_eq!(first[0].event.position(), Position(0));
+    let next = member.pull(one, later).await.unwrap();
+    assert_eq!(next[0].event.position(), Position(2), "not the one in between");
+    member.ack(vec![next[0].token]).await.unwrap();
+    assert_eq!(test.host.groups.status(GROUP).await.unwrap().unsettled, 0, "it does not hold up the group");
 }

@@ -1,16 +1,14 @@
 //! `wasmill.v1.QueueService`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tonic::{Request, Response, Status};
-use wasmill_core::limits::group as limits;
-use wasmill_core::store::PageLimit;
 
 use super::convert;
-use super::group::{convert as groups, until};
+use super::group::{VIA, convert as groups};
 use super::status::{refuse, status};
 use crate::app::{App, origin_of};
+use crate::deliveries::{self, Wanted};
 use crate::proto::queue_service_server::QueueService;
 use crate::publish::{self, Answer};
 use crate::{proto, queues};
@@ -50,15 +48,11 @@ impl QueueService for QueueApi {
     ) -> Result<Response<proto::DequeueResponse>, Status> {
         let proto::DequeueRequest { queue, consumer, limit, wait_ms, visibility_ms } = request.into_inner();
         let events = groups::pull_limit(Some(limit.unwrap_or(1))).map_err(|problem| status(&problem))?;
-        let wait: Duration = groups::wait(wait_ms).map_err(|problem| status(&problem))?;
+        let wait = groups::wait(wait_ms).map_err(|problem| status(&problem))?;
         groups::check_lease(visibility_ms).map_err(|problem| status(&problem))?;
         let consumer = queues::consumer(&self.0, &queue, &consumer).await.map_err(|problem| status(&problem))?;
-        let room = PageLimit { events, bytes: limits::PULL_BYTES_MAX };
-        let handed = tokio::select! {
-            biased;
-            handed = consumer.pull_for(room, until(&self.0, wait), visibility_ms) => handed.map_err(refuse)?,
-            () = self.0.drain.cancelled() => Vec::new(),
-        };
+        let wanted = Wanted { events_max: events, wait, lease_ms: visibility_ms };
+        let handed = deliveries::pull(&self.0, VIA, &consumer, wanted).await.map_err(refuse)?;
         Ok(Response::new(proto::DequeueResponse { messages: handed.iter().map(groups::delivery).collect() }))
     }
 

@@ -21,7 +21,7 @@ use super::problem::{Refusal, failed};
 use super::request::{InPath, json_body, shaped};
 use super::streams::typed;
 use crate::app::App;
-use crate::deliveries::{self, GroupMember, PULL_DEFAULT, Wanted};
+use crate::deliveries::{self, PULL_DEFAULT, Wanted};
 
 /// How deliveries are counted.
 pub(super) const VIA: &str = "http";
@@ -121,9 +121,8 @@ impl Wrong {
     }
 }
 
-async fn member(app: &App, group: String, session: Uuid) -> Result<GroupMember, Refusal> {
-    let membership = app.host.groups.member(&group, session).await.map_err(failed)?;
-    Ok(GroupMember { group, membership })
+async fn member(app: &App, group: &str, session: Uuid) -> Result<Membership, Refusal> {
+    app.host.groups.member(group, session).await.map_err(failed)
 }
 
 pub(super) async fn join(
@@ -148,7 +147,7 @@ pub(super) async fn leave(
     let mut wrong = Wrong::new();
     let session = wrong.session(&session);
     wrong.finish()?;
-    member(&app, name, session).await?.membership.leave().await.map_err(failed)?;
+    member(&app, &name, session).await?.leave().await.map_err(failed)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,7 +165,7 @@ pub(super) async fn pull(
     let limit = wrong.range("limit", limit.unwrap_or(PULL_DEFAULT as u64), 1, limits::PULL_EVENTS_MAX as u64);
     let wait_ms = wrong.range("waitMs", wait_ms.unwrap_or(0), 0, limits::PULL_WAIT_MS_MAX);
     wrong.finish()?;
-    let member = member(&app, name, session).await?;
+    let member = member(&app, &name, session).await?;
     let events_max = usize::try_from(limit).unwrap_or(PULL_DEFAULT);
     let wanted = Wanted { events_max, wait: Duration::from_millis(wait_ms), lease_ms: None };
     let handings = deliveries::pull(&app, VIA, &member, wanted).await;
@@ -203,7 +202,7 @@ pub(super) async fn ack(
     let session = wrong.session(&session);
     wrong.tokens(&tokens);
     wrong.finish()?;
-    let member = member(&app, name, session).await?.membership;
+    let member = member(&app, &name, session).await?;
     Ok(outcomes(&member.ack(tokens).await.map_err(failed)?))
 }
 
@@ -221,7 +220,7 @@ pub(super) async fn nack(
     wrong.tokens(&tokens);
     let nack = refusal.read(&mut wrong);
     wrong.finish()?;
-    let member = member(&app, name, session).await?.membership;
+    let member = member(&app, &name, session).await?;
     Ok(outcomes(&member.nack(tokens, nack).await.map_err(failed)?))
 }
 
@@ -262,7 +261,7 @@ pub(super) async fn extend(
     wrong.tokens(&tokens);
     wrong.range("ms", ms, 1, limits::TIMEOUT_MS_MAX);
     wrong.finish()?;
-    let member = member(&app, name, session).await?.membership;
+    let member = member(&app, &name, session).await?;
     Ok(outcomes(&member.extend(tokens, ms).await.map_err(failed)?))
 }
 
@@ -274,7 +273,7 @@ pub(super) async fn commit(
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
     params.finish()?;
-    let committed = of_session(&app, name, &headers, body).await?.commit().await.map_err(failed)?;
+    let committed = of_session(&app, &name, &headers, body).await?.commit().await.map_err(failed)?;
     Ok(Json(json!({ "committed": committed })))
 }
 
@@ -286,16 +285,16 @@ pub(super) async fn heartbeat(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     params.finish()?;
-    of_session(&app, name, &headers, body).await?.heartbeat().await.map_err(failed)?;
+    of_session(&app, &name, &headers, body).await?.heartbeat().await.map_err(failed)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn of_session(app: &App, group: String, headers: &HeaderMap, body: Body) -> Result<Membership, Refusal> {
+async fn of_session(app: &App, group: &str, headers: &HeaderMap, body: Body) -> Result<Membership, Refusal> {
     let OfSession { session } = shaped(&json_body(headers, body, BODY_BYTES_MAX).await?)?;
     let mut wrong = Wrong::new();
     let session = wrong.session(&session);
     wrong.finish()?;
-    Ok(member(app, group, session).await?.membership)
+    member(app, group, session).await
 }
 
 pub(super) fn outcomes(settled: &[Settled]) -> Json<Value> {

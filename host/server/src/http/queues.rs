@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wasmill_core::group::{GroupError, Membership, Token};
+use wasmill_core::group::{GroupError, Token};
 use wasmill_core::limits::group as limits;
 use wasmill_core::log::publish::Append;
 use wasmill_core::name::StreamName;
@@ -25,7 +25,7 @@ use super::publish::{BODY_BYTES_MAX as MESSAGES_BYTES_MAX, defaults, layout, que
 use super::request::{InPath, json_body, read_body, shaped};
 use super::view;
 use crate::app::App;
-use crate::deliveries::{self, GroupMember, Wanted};
+use crate::deliveries::{self, Wanted};
 use crate::publish::{self, Answer, Publication};
 use crate::queues;
 
@@ -131,20 +131,15 @@ pub(super) async fn take(
     let wait_ms = wrong.range("waitMs", wait_ms.unwrap_or(0), 0, limits::PULL_WAIT_MS_MAX);
     let lease_ms = visibility_ms.map(|ms| visibility(&mut wrong, ms));
     wrong.finish()?;
-    let (_, group) = queues::group(&app, &name).await?;
-    let membership = app.host.groups.attach(&group, &consumer).await.map_err(failed)?;
+    let consumer = queues::consumer(&app, &name, &consumer).await?;
     let wanted =
         Wanted { events_max: usize::try_from(limit).unwrap_or(1), wait: Duration::from_millis(wait_ms), lease_ms };
-    let handings = deliveries::pull(&app, VIA, &GroupMember { group, membership }, wanted).await;
+    let handings = deliveries::pull(&app, VIA, &consumer, wanted).await;
     Ok(handed("messages", &handings.map_err(failed)?))
 }
 
 fn visibility(wrong: &mut Wrong, ms: u64) -> u64 {
     wrong.range("visibilityMs", ms, limits::TIMEOUT_MS_MIN, limits::TIMEOUT_MS_MAX)
-}
-
-async fn attached(app: &App, queue: &str, consumer: &str) -> Result<Membership, Refusal> {
-    Ok(queues::consumer(app, queue, consumer).await?)
 }
 
 pub(super) async fn ack(
@@ -159,7 +154,7 @@ pub(super) async fn ack(
     let mut wrong = Wrong::new();
     wrong.tokens(&tokens);
     wrong.finish()?;
-    let consumer = attached(&app, &name, &consumer).await?;
+    let consumer = queues::consumer(&app, &name, &consumer).await?;
     Ok(outcomes(&consumer.ack(tokens).await.map_err(failed)?))
 }
 
@@ -176,7 +171,7 @@ pub(super) async fn nack(
     wrong.tokens(&tokens);
     let refusal = refusal.read(&mut wrong);
     wrong.finish()?;
-    let consumer = attached(&app, &name, &consumer).await?;
+    let consumer = queues::consumer(&app, &name, &consumer).await?;
     Ok(outcomes(&consumer.nack(tokens, refusal).await.map_err(failed)?))
 }
 
@@ -193,6 +188,6 @@ pub(super) async fn extend(
     wrong.tokens(&tokens);
     visibility(&mut wrong, visibility_ms);
     wrong.finish()?;
-    let consumer = attached(&app, &name, &consumer).await?;
+    let consumer = queues::consumer(&app, &name, &consumer).await?;
     Ok(outcomes(&consumer.extend(tokens, visibility_ms).await.map_err(failed)?))
 }

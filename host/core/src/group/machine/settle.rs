@@ -67,6 +67,12 @@ impl Machine {
         }
     }
 
+    /// Settles a delivery that nobody gets to see.
+    pub(in crate::group) fn hide(&mut self, token: Token, now: Timestamp) {
+        self.counts.delivered -= 1;
+        self.settle(token, now);
+    }
+
     pub(super) fn no_longer_pending(&mut self, gone: &Gone) {
         if let Some(leased) = self.leased.get_mut(&share_of(gone.slot)) {
             leased.share.pending.remove(&gone.event.position());

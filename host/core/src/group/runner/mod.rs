@@ -387,15 +387,35 @@ impl Runner {
         if !self.machine.may_take(member) {
             return Vec::new();
         }
-        let mut handed = self.machine.take(member, room, lease_us, now);
+        let mut handed = self.take_readable(member, room, lease_us, now);
         for _ in 0..limits::READS_AT_ONCE {
             let bytes: usize = handed.iter().map(|one| one.event.raw().len()).sum();
             let left = PageLimit { events: room.events - handed.len(), bytes: room.bytes.saturating_sub(bytes) };
             if left.events == 0 || left.bytes == 0 || !self.read_on(now).await {
                 break;
             }
-            handed.extend(self.machine.take(member, left, lease_us, now));
+            handed.extend(self.take_readable(member, left, lease_us, now));
         }
+        handed
+    }
+
+    /// What the member may not read is settled instead, so that it does not hold up its key. It is looked at here
+    /// and not when it is read, since configurations change in between.
+    fn take_readable(
+        &mut self,
+        member: MemberId,
+        room: PageLimit,
+        lease_us: Option<i64>,
+        now: Timestamp,
+    ) -> Vec<Handed> {
+        let mut handed = self.machine.take(member, room, lease_us, now);
+        handed.retain(|one| {
+            let readable = self.context.may_read(&one.event);
+            if !readable {
+                self.machine.hide(one.token, now);
+            }
+            readable
+        });
         handed
     }
 
@@ -407,8 +427,7 @@ impl Runner {
         }
         let limit = PageLimit { events: limits::READ_EVENTS, bytes: read::PAGE_BYTES_MAX };
         match self.context.reader.log_page(from, Direction::Forward, &self.filter, limit).await {
-            Ok(mut page) => {
-                self.context.keep_readable(&mut page.events);
+            Ok(page) => {
                 let next = page.next.unwrap_or(from);
                 self.machine.take_in(page.events, next, now);
                 if next.0.saturating_sub(self.told.0) > limits::CURSOR_LAG_MAX {

@@ -17,8 +17,9 @@ use wasmill_core::limits::group as limits;
 use wasmill_core::store::PageLimit;
 
 use super::super::status::{refuse, status};
-use super::{convert, until};
+use super::{VIA, convert};
 use crate::app::App;
+use crate::deliveries::until;
 use crate::proto::consume_request::Kind as Asked;
 use crate::proto::consume_response::Kind as Said;
 use crate::proto::{ConsumeDeliveries, ConsumeOpen, ConsumeOpened, ConsumeRequest, ConsumeResponse, ConsumeSettled};
@@ -169,7 +170,7 @@ impl Consumer {
 
     async fn hand_out(&mut self, handed: &[Handing]) -> Result<(), Gone> {
         self.credit = self.credit.saturating_sub(u32::try_from(handed.len()).unwrap_or(u32::MAX));
-        self.app.host.metrics.events_delivered.with_label_values(&["group"]).inc_by(handed.len() as u64);
+        self.app.host.metrics.events_delivered.with_label_values(&[VIA]).inc_by(handed.len() as u64);
         let deliveries = handed.iter().map(convert::delivery).collect();
         self.say(Said::Deliveries(ConsumeDeliveries { deliveries })).await
     }

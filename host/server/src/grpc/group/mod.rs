@@ -5,21 +5,20 @@ pub(super) mod convert;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::Stream;
 use tonic::{Request, Response, Status, Streaming};
-use wasmill_core::clock::Timestamp;
 use wasmill_core::event::Position;
 use wasmill_core::group::{GroupStatus, Membership};
-use wasmill_core::limits::group as limits;
-use wasmill_core::store::PageLimit;
 
 use super::status::{refuse, status};
 use crate::app::App;
-use crate::groups;
-use crate::proto;
+use crate::deliveries::{self, Wanted};
 use crate::proto::group_service_server::GroupService;
+use crate::{groups, proto};
+
+/// How its deliveries are counted.
+pub(super) const VIA: &str = "grpc";
 
 pub(super) struct GroupApi(pub(super) Arc<App>);
 
@@ -166,12 +165,8 @@ impl GroupService for GroupApi {
         let events = convert::pull_limit(limit).map_err(|problem| status(&problem))?;
         let wait = convert::wait(wait_ms).map_err(|problem| status(&problem))?;
         let member = self.member(&group, &session).await?;
-        let room = PageLimit { events, bytes: limits::PULL_BYTES_MAX };
-        let handed = tokio::select! {
-            biased;
-            handed = member.pull(room, until(&self.0, wait)) => handed.map_err(refuse)?,
-            () = self.0.drain.cancelled() => Vec::new(),
-        };
+        let wanted = Wanted { events_max: events, wait, lease_ms: None };
+        let handed = deliveries::pull(&self.0, VIA, &member, wanted).await.map_err(refuse)?;
         Ok(Response::new(proto::PullResponse { deliveries: handed.iter().map(convert::delivery).collect() }))
     }
 
@@ -237,10 +232,4 @@ impl GroupService for GroupApi {
         let count = self.0.host.groups.purge(&group, &which).await.map_err(refuse)? as u64;
         Ok(Response::new(proto::PurgeDeadLettersResponse { count }))
     }
-}
-
-/// The host's time so long from now.
-pub(super) fn until(app: &App, wait: Duration) -> Timestamp {
-    let us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-    Timestamp(app.host.clock.now().0.saturating_add(us))
 }
