@@ -276,6 +276,23 @@ impl Event {
         self.spans(field::TAGS).any(|span| span.of(&self.raw) == tag.as_bytes())
     }
 
+    /// Its content once more, as a publisher would hand it in.
+    pub fn to_new(&self) -> NewEvent {
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        NewEvent {
+            id: self.id,
+            event_type: self.event_type().into(),
+            schema_version: self.schema_version,
+            key: self.key().map(str::to_owned),
+            time: Some(self.time),
+            content_type: Some(self.content_type().to_owned()),
+            data: self.raw.slice_ref(self.data()),
+            tags: self.tags().into_iter().map(str::to_owned).collect(),
+            headers: self.headers().into_iter().map(owned).collect(),
+            origin: self.origin(),
+        }
+    }
+
     /// What it takes in a run: its encoding, and the frame around it.
     pub fn framed_len(&self) -> usize {
         wire::framed_len(self.raw.len())

@@ -18,12 +18,15 @@ use crate::metrics::Metrics;
 use crate::plugin::registry::Plugins;
 use crate::projection::query::Projections;
 use crate::projection::runner::RunnerContext;
+use crate::receipt::{self, Receipts};
+use crate::schedule::{self, Schedules};
 use crate::store::{Store, StoreError};
 use crate::stream::config::StreamConfig;
 use crate::stream::configs::StreamConfigs;
 use crate::stream::lifecycle::Streams;
 use crate::stream::retention::{Retention, RetentionOptions};
 use crate::tasks::{Tasks, chain};
+use crate::timer::{Timers, Wake};
 
 /// What a host is made of.
 pub struct HostParts {
@@ -52,6 +55,8 @@ pub struct Host {
     pub plugins: Plugins,
     pub projections: Projections,
     pub groups: Groups,
+    pub schedules: Schedules,
+    pub receipts: Receipts,
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -119,6 +124,27 @@ impl Host {
         groups.start().await.map_err(|error| StartError::Groups(Box::new(error)))?;
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
+        let wake = Wake::default();
+        let schedules = Schedules::new(
+            publisher.clone(),
+            stream_configs.clone(),
+            Arc::clone(&store),
+            committer.clone(),
+            Arc::clone(&clock),
+            wake.clone(),
+        );
+        let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock), wake.clone());
+        let (receipts, receipt_writer) = receipt::receipts(publisher.clone(), stream_configs.clone(), with);
+        tasks.spawn("receipts", receipt_writer.run(tasks.stop_token()));
+        let timers = Timers {
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            clock: Arc::clone(&clock),
+            wake,
+            schedules: Arc::new(schedule::Firing(schedules.clone())),
+            receipts: Arc::new(receipt::Firing(receipts.clone())),
+        };
+        tasks.spawn("timers", timers.run(plugins.lead(), tasks.stop_token()));
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {
             publisher,
@@ -129,6 +155,8 @@ impl Host {
             plugins,
             projections,
             groups,
+            schedules,
+            receipts,
             store,
             metrics,
             clock,

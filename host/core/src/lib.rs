@@ -17,13 +17,17 @@ pub mod store;
 pub mod log;
 pub mod log_id;
 pub mod metrics;
+mod own;
 pub mod random;
 pub mod record;
 pub mod tasks;
+mod timer;
 
 pub mod stream;
 
 pub mod group;
+pub mod receipt;
+pub mod schedule;
 
 pub mod guest;
 pub mod plugin;

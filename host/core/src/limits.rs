@@ -100,6 +100,12 @@ pub mod stream {
     /// What a JSON number holds exactly.
     pub const NUMBER_MAX: u64 = (1 << 53) - 1;
     pub const DELIVERIES_MAX: u64 = 1_000;
+    pub const REMINDERS: u64 = 3;
+    pub const REMINDERS_MAX: u64 = 1_000;
+    /// Where reminders go that no configuration sends elsewhere.
+    pub const REMINDER_STREAM: &str = "unread-receipts";
+    /// Thirty days.
+    pub const RECEIPTS_KEPT_SECONDS: u64 = 30 * 86_400;
     /// A page of a read.
     pub const BATCH_EVENTS_MAX: u64 = super::read::PAGE_EVENTS_MAX as u64;
     pub const BATCH_DELAY_MS_MAX: u64 = 60_000;
@@ -169,6 +175,55 @@ pub mod group {
     pub const FORGET_HOST_AFTER: Duration = Duration::from_secs(3_600);
     /// Before a group that could not be loaded is tried again.
     pub const LOAD_RETRY: Duration = Duration::from_secs(1);
+}
+
+/// Durable timers.
+pub mod timer {
+    use std::time::Duration;
+
+    /// Fired together: they share a few commits.
+    pub const AT_ONCE: usize = 512;
+    /// Between two looks for timers that other hosts have made: what they are late at most.
+    pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+    /// After the store did not answer.
+    pub const RETRY: Duration = Duration::from_secs(1);
+}
+
+/// Schedules.
+pub mod schedule {
+    use super::KIB;
+
+    /// Of a cron expression.
+    pub const CRON_BYTES_MAX: usize = 256;
+    /// Between two firings of an interval.
+    pub const EVERY_MS_MIN: u64 = 1_000;
+    pub const EVERY_MS_MAX: u64 = 366 * 24 * 3_600_000;
+    /// What is fired later than this counts as missed: a host that was busy is not meant.
+    pub const LATE_US: i64 = 60_000_000;
+    /// Of what is told of the last failure.
+    pub const ERROR_BYTES_MAX: usize = KIB;
+    /// Attempts to change one while others do.
+    pub const TRIES_MAX: usize = 10;
+}
+
+/// Receipts.
+pub mod receipt {
+    use super::KIB;
+
+    /// Of one call.
+    pub const MARKS_MAX: usize = 1_000;
+    /// Calls that wait to be written.
+    pub const QUEUE_MAX: usize = 1_024;
+    /// Calls that are written together.
+    pub const CALLS_AT_ONCE: usize = 256;
+    /// Blocks of receipts that one look-up reads at most before it says where to go on.
+    pub const BLOCKS_LOOKED_AT_MAX: usize = 1_024;
+    /// Receipts of a page.
+    pub const PAGE: usize = 1_000;
+    /// Blocks that are remembered, so that a consumer that reads on costs no look-up; each is below 2 KiB.
+    pub const BLOCKS_CACHED: usize = 4 * KIB;
+    /// Attempts to write while other hosts do.
+    pub const TRIES_MAX: usize = 10;
 }
 
 /// Bounds of plugins.

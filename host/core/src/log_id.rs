@@ -11,6 +11,7 @@ pub const TASK_FAILED: u32 = 110;
 pub const STORE_OPENED: u32 = 120;
 pub const STORE_CHECKPOINT_FAILED: u32 = 121;
 pub const OTHERS_UNKNOWN: u32 = 122;
+pub const TIMERS_FAILED: u32 = 123;
 pub const REQUEST_FAILED: u32 = 130;
 pub const REQUEST_REFUSED: u32 = 131;
 pub const REQUEST_DONE: u32 = 132;
@@ -26,6 +27,10 @@ pub const RETENTION_INTERRUPTED: u32 = 1022;
 
 pub const FOLLOW_STARTED: u32 = 2001;
 pub const FOLLOW_ENDED: u32 = 2002;
+pub const REMINDER_FAILED: u32 = 2020;
+pub const REPLAY_CHANGED: u32 = 2030;
+pub const REPLAY_DONE: u32 = 2031;
+pub const REPLAY_FAILED: u32 = 2032;
 
 pub const GROUP_CREATED: u32 = 3001;
 pub const GROUP_CHANGED: u32 = 3002;
@@ -43,6 +48,8 @@ pub const EVENTS_APPENDED: u32 = 4001;
 pub const APPEND_REJECTED: u32 = 4002;
 pub const QUEUED_APPEND_FAILED: u32 = 4003;
 pub const COMMIT_FAILED: u32 = 4010;
+pub const SCHEDULE_CHANGED: u32 = 4020;
+pub const SCHEDULE_FAILED: u32 = 4021;
 
 pub const PLUGIN_DEPLOYED: u32 = 9001;
 pub const PLUGIN_REFUSED: u32 = 9002;

@@ -178,6 +178,25 @@ pub fn face(code: Code) -> Face {
             "Say `kind: ephemeral` in its configuration, or in that of a pattern: `wasmill queue create NAME`. Events of \
              other streams are consumed by groups.",
         ),
+        Code::ScheduleNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such schedule",
+            "One for a single time is gone when it has published. `wasmill schedule list` shows those that there are.",
+        ),
+        Code::ReplayNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such replay",
+            "Check its id in `wasmill replay list`; replays that are over are forgotten a day later.",
+        ),
+        Code::ReplayState => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "The replay is not in a state for this",
+            "One that is done or cancelled does not go on: start another. One for a group or a plugin is not received \
+             by a client.",
+        ),
         Code::PluginNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,

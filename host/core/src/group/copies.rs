@@ -28,25 +28,15 @@ pub(super) fn publish(context: &Context, record: &GroupRecord, letters: Vec<Dead
 
 fn copy(group: &str, letter: &DeadLetter) -> NewEvent {
     let (event, why) = (&letter.event, &letter.why);
-    let mut headers: Vec<(String, String)> =
-        event.headers().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let mut say = |name: &str, value: &str| headers.push((format!("wasmill-dead-letter-{name}"), value.to_owned()));
+    let mut copy = event.to_new();
+    let mut say =
+        |name: &str, value: &str| copy.headers.push((format!("wasmill-dead-letter-{name}"), value.to_owned()));
     say("group", group);
     say("stream", event.stream());
     say("position", &event.position().to_string());
     say("reason", why.reason.as_str());
     // What a member said may be long, and headers have their bounds.
     say("error", &why.error[..why.error.floor_char_boundary(256)]);
-    NewEvent {
-        id: Uuid::now_v7(),
-        event_type: event.event_type().into(),
-        schema_version: event.schema_version(),
-        key: Some(event.key().unwrap_or(event.stream()).to_owned()),
-        time: Some(event.time()),
-        content_type: Some(event.content_type().to_owned()),
-        data: event.raw().slice_ref(event.data()),
-        tags: event.tags().into_iter().map(str::to_owned).collect(),
-        headers,
-        origin: Origin::caused_by(event),
-    }
+    copy.key.get_or_insert_with(|| event.stream().to_owned());
+    NewEvent { id: Uuid::now_v7(), origin: Origin::caused_by(event), ..copy }
 }

@@ -26,7 +26,6 @@ mod trim;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -35,8 +34,8 @@ use crate::code::{Code, Problem};
 use crate::event::{Event, Position};
 use crate::limits::group::TIMEOUT_MS_MAX;
 use crate::log::commit::CommitError;
-use crate::record::GenerationId;
-use crate::store::{Change, DocumentChange, Guard, PageLimit, StoreError, Unit};
+use crate::own::{SEPARATOR, document, unit};
+use crate::store::{PageLimit, StoreError};
 
 pub use config::{GroupConfig, GroupRecord, InvalidGroup, Start};
 pub use dead_letter::DeadLetter;
@@ -57,26 +56,12 @@ const COLLECTION_DEAD_LETTERS: &str = "dead-letter";
 const COLLECTION_REPLAYED: &str = "replayed";
 const COLLECTION_PARKED_KEYS: &str = "parked-key";
 
-/// Names have no control characters.
-const SEPARATOR: char = '\u{1}';
-
 fn share_key(group: &str, share: usize) -> String {
     format!("{group}{SEPARATOR}{share:02}")
 }
 
 fn parked_key(group: &str, key: &str) -> String {
     format!("{group}{SEPARATOR}{key}")
-}
-
-/// A new value for one of the host's own documents, or its removal.
-fn document(collection: &str, key: String, value: Option<Bytes>) -> DocumentChange {
-    DocumentChange { collection: collection.into(), key, value }
-}
-
-/// A unit that passes if every guard holds.
-fn unit(guards: Vec<Guard>, documents: Vec<DocumentChange>) -> Unit {
-    let changes = vec![Change::PutDocuments { generation: GenerationId::HOST, documents }];
-    Unit { guards, changes, ..Unit::default() }
 }
 
 /// One event in a member's hands.

@@ -4,9 +4,9 @@
 //! Nothing depends on it but time: two that both believed to lead would fence each other off by the
 //! checkpoints that they move.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::Plugins;
@@ -24,7 +24,7 @@ impl Plugins {
             return Ok(false);
         }
         self.resume().await?;
-        self.0.leads.store(true, Ordering::Release);
+        self.0.leads.send_replace(true);
         Ok(true)
     }
 
@@ -37,7 +37,7 @@ impl Plugins {
             }
             // What goes wrong here is tried again, as the other host may have ended with the database.
             if matches!(self.store().try_lead().await, Ok(true)) && self.resume().await.is_ok() {
-                self.0.leads.store(true, Ordering::Release);
+                self.0.leads.send_replace(true);
                 tracing::info!(event_id = log_id::PLUGINS_HERE, "this host runs the plugins now");
                 return Ok(());
             }
@@ -46,6 +46,11 @@ impl Plugins {
 
     /// Whether this host runs the plugins.
     pub fn leads(&self) -> bool {
-        self.0.leads.load(Ordering::Acquire)
+        *self.0.leads.borrow()
+    }
+
+    /// For whatever else one host does for all.
+    pub(crate) fn lead(&self) -> watch::Receiver<bool> {
+        self.0.leads.subscribe()
     }
 }

@@ -4,11 +4,11 @@
 //! the store and then in the map; look-ups never wait for them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::deploy::{Checked, DeployError, Deployed, PluginNotFound, RemoveError, check_size};
 use super::descriptor::{Descriptor, Kind};
@@ -35,7 +35,7 @@ pub(super) struct Inner {
     deployed: RwLock<BTreeMap<String, Arc<Deployment>>>,
     generations_made: AtomicU64,
     /// Of several hosts on one store, this one runs the plugins.
-    pub(super) leads: AtomicBool,
+    pub(super) leads: watch::Sender<bool>,
 }
 
 /// A plugin as it runs now.
@@ -74,7 +74,7 @@ impl Plugins {
             changing: Mutex::default(),
             deployed: RwLock::default(),
             generations_made: AtomicU64::new(0),
-            leads: AtomicBool::new(false),
+            leads: watch::Sender::new(false),
         }))
     }
 

@@ -32,6 +32,8 @@ pub struct StreamConfig {
     #[serde(skip_serializing_if = "is_default")]
     pub dead_letter: DeadLetterConfig,
     #[serde(skip_serializing_if = "is_default")]
+    pub receipts: ReceiptsConfig,
+    #[serde(skip_serializing_if = "is_default")]
     pub batching: BatchingConfig,
     #[serde(skip_serializing_if = "is_default")]
     pub limits: LimitsConfig,
@@ -132,6 +134,39 @@ pub struct BatchingConfig {
     pub max_delay_ms: Option<u64>,
 }
 
+/// Who has read which event: see [`crate::receipt`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct ReceiptsConfig {
+    /// After which an event that was delivered and not read is acted upon; 0 is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread_after_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_unread: Option<OnUnread>,
+    /// Reminders of one event to one consumer; 1 to 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_reminders: Option<u64>,
+    /// The stream that reminders are published to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// How long a receipt is kept after its last change; 1 to 3,153,600,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_seconds: Option<u64>,
+    /// Whether what a group's members acknowledge counts as read by the group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<bool>,
+}
+
+/// What becomes of an event that a consumer has not read in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnread {
+    /// The consumer is reminded, again and again up to a number of times.
+    Notify,
+    /// A copy goes to the stream's `deadLetter.stream`, or to `receipts.stream` if it has none.
+    DeadLetter,
+}
+
 /// Bounds below those of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -221,12 +256,18 @@ impl StreamConfig {
         range("retention.maxEvents", retention.max_events, 0, limits::NUMBER_MAX);
         range("retention.maxBytes", retention.max_bytes, 0, limits::NUMBER_MAX);
         range("deadLetter.maxDeliveries", self.dead_letter.max_deliveries, 1, limits::DELIVERIES_MAX);
+        range("receipts.unreadAfterSeconds", self.receipts.unread_after_seconds, 0, limits::SECONDS_MAX);
+        range("receipts.maxReminders", self.receipts.max_reminders, 1, limits::REMINDERS_MAX);
+        range("receipts.keepSeconds", self.receipts.keep_seconds, 1, limits::SECONDS_MAX);
         range("batching.maxEvents", batching.max_events, 1, limits::BATCH_EVENTS_MAX);
         range("batching.maxDelayMs", batching.max_delay_ms, 0, limits::BATCH_DELAY_MS_MAX);
         range("limits.maxEventBytes", limits_of.max_event_bytes, 1, publish::EVENT_DATA_BYTES_MAX as u64);
         range("limits.maxAppendEvents", limits_of.max_append_events, 1, publish::APPEND_EVENTS_MAX as u64);
         if let Some(Err(error)) = self.dead_letter.stream.as_deref().map(name::check) {
             broken.push(("deadLetter.stream", error.to_string()));
+        }
+        if let Some(Err(error)) = self.receipts.stream.as_deref().map(name::check) {
+            broken.push(("receipts.stream", error.to_string()));
         }
         let deletes_itself = self.delete_when_empty_after_seconds.is_some_and(|seconds| seconds > 0);
         if deletes_itself && self.deletion == Some(Deletion::Forbidden) {
@@ -258,6 +299,14 @@ impl StreamConfig {
                 stream: None,
                 parked_keys: Some(ParkedKeys::Follow),
             },
+            receipts: ReceiptsConfig {
+                unread_after_seconds: Some(0),
+                on_unread: Some(OnUnread::Notify),
+                max_reminders: Some(limits::REMINDERS),
+                stream: Some(limits::REMINDER_STREAM.to_owned()),
+                keep_seconds: Some(limits::RECEIPTS_KEPT_SECONDS),
+                groups: Some(false),
+            },
             batching: BatchingConfig { max_events: Some(100), max_delay_ms: Some(0) },
             limits: LimitsConfig {
                 max_event_bytes: Some(publish::EVENT_DATA_BYTES_MAX as u64),
@@ -282,9 +331,11 @@ impl StreamConfig {
         }
         // Taken apart in full, so that a new field cannot be forgotten.
         let Self { kind, delivery, scope, auto_create, deletion, delete_when_empty_after_seconds, .. } = other;
-        let Self { retention, dead_letter, batching, limits, access, .. } = other;
+        let Self { retention, dead_letter, receipts, batching, limits, access, .. } = other;
         let RetentionConfig { max_age_seconds, max_events, max_bytes } = retention;
         let DeadLetterConfig { enabled, max_deliveries, stream, parked_keys } = dead_letter;
+        let ReceiptsConfig { unread_after_seconds, on_unread, max_reminders, .. } = receipts;
+        let ReceiptsConfig { stream: reminder_stream, keep_seconds, groups, .. } = receipts;
         let BatchingConfig { max_events: batch_events, max_delay_ms } = batching;
         let LimitsConfig { max_event_bytes, max_append_events } = limits;
         let AccessConfig { publish, read } = access;
@@ -303,6 +354,13 @@ impl StreamConfig {
         take(&mut self.dead_letter.max_deliveries, max_deliveries, took, "deadLetter.maxDeliveries");
         take(&mut self.dead_letter.stream, stream, took, "deadLetter.stream");
         take(&mut self.dead_letter.parked_keys, parked_keys, took, "deadLetter.parkedKeys");
+        let own = &mut self.receipts;
+        take(&mut own.unread_after_seconds, unread_after_seconds, took, "receipts.unreadAfterSeconds");
+        take(&mut own.on_unread, on_unread, took, "receipts.onUnread");
+        take(&mut own.max_reminders, max_reminders, took, "receipts.maxReminders");
+        take(&mut own.stream, reminder_stream, took, "receipts.stream");
+        take(&mut own.keep_seconds, keep_seconds, took, "receipts.keepSeconds");
+        take(&mut own.groups, groups, took, "receipts.groups");
         take(&mut self.batching.max_events, batch_events, took, "batching.maxEvents");
         take(&mut self.batching.max_delay_ms, max_delay_ms, took, "batching.maxDelayMs");
         take(&mut self.limits.max_event_bytes, max_event_bytes, took, "limits.maxEventBytes");
@@ -367,6 +425,6 @@ mod tests {
         whole.dead_letter.stream = Some("parked".into());
         let mut fields = 0;
         taken.take_over(&whole, |_| fields += 1);
-        assert_eq!((taken, fields), (whole, 19));
+        assert_eq!((taken, fields), (whole, 25));
     }
 }

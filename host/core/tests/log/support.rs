@@ -46,7 +46,15 @@ pub(crate) async fn host_over(store: Arc<dyn Store>) -> TestHost {
 }
 
 pub(crate) async fn host_with(store: Arc<dyn Store>, options: HostOptions) -> TestHost {
-    let clock = ManualClock::at(Timestamp(1_000 * DAY_US));
+    start(store, options, Timestamp(1_000 * DAY_US)).await
+}
+
+pub(crate) async fn host_later(store: Arc<dyn Store>, now: Timestamp) -> TestHost {
+    start(store, HostOptions::default(), now).await
+}
+
+async fn start(store: Arc<dyn Store>, options: HostOptions, now: Timestamp) -> TestHost {
+    let clock = ManualClock::at(now);
     let (engine, metrics) = (Arc::new(NoEngine), Arc::new(Metrics::new().unwrap()));
     let parts = HostParts { store, engine, clock: Arc::new(clock.clone()), metrics, options };
     TestHost { host: Host::start(parts).await.unwrap(), clock }

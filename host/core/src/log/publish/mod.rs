@@ -12,7 +12,7 @@ use super::commit::{CommitError, Committer, Submitted};
 use crate::clock::Clock;
 use crate::event::NewEvent;
 use crate::name::StreamName;
-use crate::store::{AppendCondition, Appended, Expected, Rejection, Store};
+use crate::store::{AppendCondition, Appended, Expected, Rejection, Store, Unit};
 use crate::stream::configs::StreamConfigs;
 
 pub use error::AppendError;
@@ -126,6 +126,12 @@ impl Publisher {
     /// The same as [`Publisher::submit`], for several streams.
     pub async fn submit_transaction(&self, transaction: Transaction) -> Result<SubmittedTransaction, AppendError> {
         Ok(SubmittedTransaction(self.queue(transaction, Form::Transaction).await?))
+    }
+
+    /// The unit of an append, for those who commit it with something else.
+    pub(crate) async fn unit(&self, append: Append) -> Result<Unit, AppendError> {
+        let one = Transaction { appends: vec![append], ..Transaction::default() };
+        Ok(self.prepare(one, Form::OneStream).await?.0)
     }
 
     async fn queue(&self, transaction: Transaction, form: Form) -> Result<InFlight, AppendError> {

@@ -1,0 +1,194 @@
+//! What happens when an event was not read in time, and when receipts are old.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::block::{Block, EVENTS, Entry};
+use super::query::parts;
+use super::writer::{due, seconds, unread_after_us};
+use super::{
+    COLLECTION_BLOCKS, COLLECTION_CONSUMERS, COLLECTION_PROGRESS, Receipts, decode_block, decode_progress, pair, timer,
+};
+use crate::clock::Timestamp;
+use crate::event::{Event, NewEvent, Offset, Origin};
+use crate::log::publish::Append;
+use crate::log_id;
+use crate::name::StreamName;
+use crate::own::{self, document, guard, unit};
+use crate::store::{Direction, PageLimit, Rejection, StoreError, Unit};
+use crate::stream::Effective;
+use crate::stream::config::OnUnread;
+use crate::timer::{Fire, Timer};
+
+/// The type of the event that reminds a consumer. Its key is the consumer.
+pub const REMINDER_TYPE: &str = "wasmill.unread";
+
+/// Under which the ids of reminders and of dead letters are made.
+const NAMESPACE: Uuid = Uuid::from_u128(0x1c5e_8d1d_7f0c_4f47_b9c8_1f5f_60a4_2a77);
+
+/// Acts on blocks whose time has come.
+pub(crate) struct Firing(pub(crate) Receipts);
+
+#[async_trait]
+impl Fire for Firing {
+    async fn fire(&self, fired: &Timer, now: Timestamp, refused: Option<&Rejection>) -> Result<Unit, StoreError> {
+        let receipts = &self.0;
+        let key = &fired.id;
+        let stored = own::read(&*receipts.store, COLLECTION_BLOCKS, key).await?;
+        let nothing = || unit(vec![fired.guard()], vec![fired.remove()]);
+        let (Some(stored), Some((stream, number, consumer))) = (stored, parts(key)) else { return Ok(nothing()) };
+        let mut block = decode_block(key, &stored)?;
+        if block.timer != Some(fired.due) {
+            return Ok(nothing());
+        }
+        let effective = receipts.configs.effective(&stream);
+        let appends = match refused {
+            None => receipts.act(&stream, number, consumer, &mut block, &effective, now).await?,
+            Some(rejection) => {
+                let (event_id, error) = (log_id::REMINDER_FAILED, rejection.to_string());
+                tracing::warn!(event_id, stream = %stream, consumer, error, "a consumer could not be reminded");
+                give_up(&mut block, &effective, now);
+                Vec::new()
+            }
+        };
+        block.forget(seconds(effective.config().receipts.keep_seconds.unwrap_or_default()), now);
+        block.timer = due(&block, &effective);
+        let mut documents = vec![fired.remove()];
+        documents.extend(block.timer.map(|due| timer(key, due).set()));
+        let value = (!block.entries.is_empty()).then(|| block.encode());
+        if value.is_none() {
+            documents.extend(receipts.forgotten(&stream, number, consumer).await?);
+        }
+        documents.push(document(COLLECTION_BLOCKS, key.clone(), value));
+        let guards = vec![fired.guard(), guard(COLLECTION_BLOCKS, key.clone(), Some(stored))];
+        let mut done = unit(guards, documents);
+        for append in appends {
+            let made = receipts.publisher.unit(append).await;
+            match made {
+                Ok(made) => {
+                    done.appends.extend(made.appends);
+                    done.checks.extend(made.checks);
+                }
+                Err(error) => {
+                    let (event_id, error) = (log_id::REMINDER_FAILED, crate::tasks::chain(&error));
+                    tracing::warn!(event_id, stream = %stream, consumer, error, "a consumer could not be reminded");
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Receipts {
+    /// What is to be published about events that wait too long, which is noted in the block.
+    async fn act(
+        &self,
+        stream: &StreamName,
+        number: u64,
+        consumer: &str,
+        block: &mut Block,
+        effective: &Effective,
+        now: Timestamp,
+    ) -> Result<Vec<Append>, StoreError> {
+        let Some(after_us) = unread_after_us(effective) else { return Ok(Vec::new()) };
+        let late: Vec<u8> =
+            block.entries.iter().filter(|(_, entry)| is_late(entry, after_us, now)).map(|(low, _)| *low).collect();
+        if late.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = Offset(number * EVENTS);
+        let page = PageLimit { events: EVENTS as usize, bytes: usize::MAX };
+        let events = self.store.read_stream(stream, first, Direction::Forward, page).await?;
+        let config = &effective.config().receipts;
+        let reminders_to = config.stream.clone().unwrap_or_default();
+        let letters_to = effective.config().dead_letter.stream.clone().unwrap_or_else(|| reminders_to.clone());
+        let (mut reminders, mut letters) = (Vec::new(), Vec::new());
+        for low in late {
+            let Some(entry) = block.entries.get_mut(&low) else { continue };
+            let offset = Offset(first.0 + u64::from(low));
+            let Some(event) = events.iter().find(|event| event.offset() == offset) else {
+                // The log no longer has it.
+                entry.given_up = true;
+                continue;
+            };
+            match config.on_unread.unwrap_or(OnUnread::Notify) {
+                OnUnread::DeadLetter => {
+                    (entry.given_up, entry.dead_letter) = (true, true);
+                    letters.push(dead_letter(event, consumer, entry));
+                }
+                OnUnread::Notify => {
+                    entry.reminders += 1;
+                    entry.reminded_at = Some(now);
+                    entry.given_up = u64::from(entry.reminders) >= config.max_reminders.unwrap_or(1);
+                    reminders.push(reminder(event, consumer, entry));
+                }
+            }
+        }
+        let appends = [(reminders_to, reminders), (letters_to, letters)];
+        let some = appends.into_iter().filter(|(_, events)| !events.is_empty());
+        Ok(some.map(|(stream, events)| Append { stream, events, ..Append::default() }).collect())
+    }
+
+    /// What else goes with the last block of a consumer.
+    async fn forgotten(
+        &self,
+        stream: &StreamName,
+        number: u64,
+        consumer: &str,
+    ) -> Result<Vec<crate::store::DocumentChange>, StoreError> {
+        let key = pair(stream.as_str(), consumer);
+        let Some(stored) = own::read(&*self.store, COLLECTION_PROGRESS, &key).await? else { return Ok(Vec::new()) };
+        if decode_progress(&key, &stored)?.last_block > number {
+            return Ok(Vec::new());
+        }
+        let marker = document(COLLECTION_CONSUMERS, pair(consumer, stream.as_str()), None);
+        Ok(vec![document(COLLECTION_PROGRESS, key, None), marker])
+    }
+}
+
+fn is_late(entry: &Entry, after_us: i64, now: Timestamp) -> bool {
+    entry.waits_since().is_some_and(|since| since.0.saturating_add(after_us) <= now.0)
+}
+
+/// Nobody is reminded, so that what cannot be published does not come up again and again.
+fn give_up(block: &mut Block, effective: &Effective, now: Timestamp) {
+    let Some(after_us) = unread_after_us(effective) else { return };
+    block.entries.values_mut().filter(|entry| is_late(entry, after_us, now)).for_each(|entry| entry.given_up = true);
+}
+
+fn reminder(event: &Event, consumer: &str, entry: &Entry) -> NewEvent {
+    let data = serde_json::json!({
+        "stream": event.stream(),
+        "offset": event.offset().0,
+        "position": event.position().0,
+        "eventId": event.id().to_string(),
+        "eventType": event.event_type(),
+        "consumer": consumer,
+        "deliveredAtUs": entry.delivered_at.unwrap_or_default().0,
+        "reminder": entry.reminders,
+    });
+    NewEvent {
+        id: id(event, consumer, entry.reminders),
+        event_type: REMINDER_TYPE.into(),
+        key: Some(consumer.to_owned()),
+        data: Bytes::from(data.to_string()),
+        origin: Origin::caused_by(event),
+        ..NewEvent::default()
+    }
+}
+
+fn dead_letter(event: &Event, consumer: &str, entry: &Entry) -> NewEvent {
+    let mut copy = event.to_new();
+    let mut say = |name: &str, value: String| copy.headers.push((format!("wasmill-dead-letter-{name}"), value));
+    say("reason", "unread".into());
+    say("consumer", consumer.into());
+    say("stream", event.stream().into());
+    say("position", event.position().to_string());
+    copy.key.get_or_insert_with(|| event.stream().to_owned());
+    NewEvent { id: id(event, consumer, entry.reminders), origin: Origin::caused_by(event), ..copy }
+}
+
+fn id(event: &Event, consumer: &str, number: u32) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("{}\u{1}{number}\u{1}{consumer}", event.id()).as_bytes())
+}

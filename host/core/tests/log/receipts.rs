@@ -1,0 +1,225 @@
+//! Receipts hold what was said, and act when nothing was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmill_core::clock::{Clock, Timestamp};
+use wasmill_core::code::{Code, Problem};
+use wasmill_core::event::Offset;
+use wasmill_core::random::{Random, seeds};
+use wasmill_core::receipt::{Mark, REMINDER_TYPE, Receipt};
+use wasmill_core::store::Store;
+use wasmill_core::store::memory::MemoryStore;
+use wasmill_core::stream::config::StreamConfig;
+use wasmill_core::stream::configs::Subject;
+
+use super::support::{PAGE, TestHost, append, host, host_later, host_over, name};
+
+const SECOND_US: i64 = 1_000_000;
+
+async fn configure(test: &TestHost, json: &str) {
+    let config = StreamConfig::parse(json).unwrap();
+    test.host.stream_configs.put(&Subject::Stream(name("s")), config).await.unwrap();
+}
+
+async fn all_of(test: &TestHost, consumer: &str, unread: bool) -> Vec<Receipt> {
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let page = test.host.receipts.of_consumer(consumer, from, false, unread, 7).await.unwrap();
+        found.extend(page.receipts);
+        match page.next {
+            None => return found,
+            next => from = next,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_noted_is_found_by_event_and_by_consumer() {
+    let test = host().await;
+    test.host.publisher.append(append("s", 100)).await.unwrap();
+    test.host.publisher.append(append("t", 1)).await.unwrap();
+    let receipts = &test.host.receipts;
+    let at = test.clock.now();
+    receipts.note(&name("s"), "ann", Mark::Delivered, vec![Offset(3), Offset(70)]).await.unwrap();
+    receipts.note(&name("s"), "bob", Mark::Delivered, vec![Offset(3)]).await.unwrap();
+    receipts.note(&name("t"), "ann", Mark::Delivered, vec![Offset(0)]).await.unwrap();
+    test.clock.advance_us(5);
+    receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(3)]).await.unwrap();
+    let (of_event, more) = receipts.of_event(&name("s"), Offset(3), None, 10).await.unwrap();
+    let seen: Vec<_> =
+        of_event.iter().map(|found| (found.consumer.as_str(), found.delivered_at, found.read_at)).collect();
+    assert_eq!(seen, [("ann", at, Some(Timestamp(at.0 + 5))), ("bob", at, None)]);
+    assert!(!more);
+    let places =
+        |found: Vec<Receipt>| found.iter().map(|one| (one.stream.to_string(), one.offset.0)).collect::<Vec<_>>();
+    let place = |stream: &str, offset: u64| (stream.to_owned(), offset);
+    assert_eq!(places(all_of(&test, "ann", false).await), [place("s", 3), place("s", 70), place("t", 0)]);
+    assert_eq!(places(all_of(&test, "ann", true).await), [place("s", 70), place("t", 0)]);
+    let consumers = receipts.consumers(&name("s"), None, 10).await.unwrap().consumers;
+    let progress: Vec<_> = consumers.iter().map(|(who, p)| (who.as_str(), p.delivered, p.read, p.last_read)).collect();
+    assert_eq!(progress, [("ann", 2, 1, Some(3)), ("bob", 1, 0, None)]);
+}
+
+#[tokio::test]
+async fn what_cannot_have_been_read_is_refused() {
+    let test = host().await;
+    test.host.publisher.append(append("s", 1)).await.unwrap();
+    let receipts = &test.host.receipts;
+    let code = |outcome: Result<(), _>| Problem::from(outcome.unwrap_err()).code;
+    assert_eq!(code(receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(1)]).await), Code::InvalidArgument);
+    assert_eq!(code(receipts.note(&name("s"), "", Mark::Read, vec![Offset(0)]).await), Code::InvalidArgument);
+    assert_eq!(code(receipts.note(&name("s"), "ann", Mark::Read, vec![]).await), Code::InvalidArgument);
+    assert_eq!(code(receipts.note(&name("u"), "ann", Mark::Read, vec![Offset(0)]).await), Code::StreamNotFound);
+    assert!(all_of(&test, "ann", false).await.is_empty());
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_reminded_until_it_is_enough() {
+    let test = host().await;
+    configure(&test, r#"{"receipts":{"unreadAfterSeconds":60,"maxReminders":2,"stream":"reminders"}}"#).await;
+    test.host.publisher.append(append("s", 3)).await.unwrap();
+    let receipts = &test.host.receipts;
+    receipts.note(&name("s"), "ann", Mark::Delivered, vec![Offset(0), Offset(1)]).await.unwrap();
+    receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(1)]).await.unwrap();
+    let mut reminders = test.host.reader.follow_stream(name("reminders"), Offset(0));
+    for n in 1..=2_u64 {
+        test.clock.advance_us(60 * SECOND_US);
+        let reminder = reminders.next_page(PAGE).await.unwrap().remove(0);
+        assert_eq!((reminder.event_type(), reminder.key()), (REMINDER_TYPE, Some("ann")));
+        let data: serde_json::Value = serde_json::from_slice(reminder.data()).unwrap();
+        assert_eq!((&data["stream"], &data["offset"], &data["reminder"]), (&"s".into(), &0.into(), &n.into()));
+    }
+    // It was enough. Whoever is delivered something later is reminded of that.
+    test.clock.advance_us(600 * SECOND_US);
+    receipts.note(&name("s"), "bob", Mark::Delivered, vec![Offset(2)]).await.unwrap();
+    test.clock.advance_us(60 * SECOND_US);
+    assert_eq!(reminders.next_page(PAGE).await.unwrap()[0].key(), Some("bob"));
+    let (of_event, _) = receipts.of_event(&name("s"), Offset(0), None, 10).await.unwrap();
+    assert_eq!((of_event[0].reminders, of_event[0].read_at), (2, None));
+}
+
+#[tokio::test]
+async fn what_is_not_read_in_time_becomes_a_dead_letter_where_that_is_wanted() {
+    let test = host().await;
+    configure(
+        &test,
+        r#"{"receipts":{"unreadAfterSeconds":60,"onUnread":"dead_letter"},"deadLetter":{"stream":"unread-orders"}}"#,
+    )
+    .await;
+    test.host.publisher.append(append("s", 2)).await.unwrap();
+    test.host.receipts.note(&name("s"), "ann", Mark::Delivered, vec![Offset(1)]).await.unwrap();
+    test.clock.advance_us(60 * SECOND_US);
+    let mut letters = test.host.reader.follow_stream(name("unread-orders"), Offset(0));
+    let letter = letters.next_page(PAGE).await.unwrap().remove(0);
+    assert!(letter.headers().contains(&("wasmill-dead-letter-consumer", "ann")), "{letter:?}");
+    let found = loop {
+        let found = all_of(&test, "ann", false).await.remove(0);
+        if found.dead_letter {
+            break found;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(found.read_at, None);
+    // That it is read after all is noted.
+    test.host.receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(1)]).await.unwrap();
+    assert!(all_of(&test, "ann", true).await.is_empty());
+}
+
+#[tokio::test]
+async fn old_receipts_are_forgotten_with_their_consumer() {
+    let test = host().await;
+    configure(&test, r#"{"receipts":{"keepSeconds":100}}"#).await;
+    test.host.publisher.append(append("s", 200)).await.unwrap();
+    let receipts = &test.host.receipts;
+    receipts.note(&name("s"), "ann", Mark::Read, (0..150).map(Offset).collect()).await.unwrap();
+    test.clock.advance_us(60 * SECOND_US);
+    receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(150)]).await.unwrap();
+    test.clock.advance_us(60 * SECOND_US);
+    while all_of(&test, "ann", false).await.len() > 1 {
+        tokio::task::yield_now().await;
+    }
+    test.clock.advance_us(60 * SECOND_US);
+    while !receipts.consumers(&name("s"), None, 10).await.unwrap().consumers.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(all_of(&test, "ann", false).await.is_empty());
+    // Nothing is left behind of it.
+    for collection in ["receipt", "receipt-progress", "receipt-consumer", "timer"] {
+        let count = test.host.store.count(wasmill_core::record::GenerationId::HOST, collection).await.unwrap();
+        assert_eq!(count, 0, "{collection}");
+    }
+}
+
+/// Random marks of several consumers over several streams, with hosts that end in between, beside a plain map.
+#[tokio::test]
+async fn receipts_are_what_was_said_and_nothing_else() {
+    for seed in seeds(30) {
+        let mut random = Random::new(seed);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let mut test = host_over(Arc::clone(&store)).await;
+        for stream in ["s", "t"] {
+            test.host.publisher.append(append(stream, 300)).await.unwrap();
+        }
+        let mut said: BTreeMap<(&str, &str, u64), (Timestamp, Option<Timestamp>)> = BTreeMap::new();
+        for _ in 0..60 {
+            test.clock.advance_us(1 + random.below(1_000) as i64);
+            let now = test.clock.now();
+            let mut together = Vec::new();
+            for _ in 0..1 + random.below(4) {
+                let (stream, consumer) = (*random.pick(&["s", "t"]), *random.pick(&["ann", "bob", "s"]));
+                let mark = *random.pick(&[Mark::Delivered, Mark::Read]);
+                let first = random.below(300);
+                let offsets: Vec<u64> = (first..300).take(1 + random.below(90) as usize).collect();
+                for offset in &offsets {
+                    let one = said.entry((consumer, stream, *offset)).or_insert((now, None));
+                    if mark == Mark::Read {
+                        one.1.get_or_insert(now);
+                    }
+                }
+                let offsets = offsets.into_iter().map(Offset).collect();
+                let noted = test.host.receipts.submit(name(stream), consumer.into(), mark, offsets).await;
+                together.push(noted.unwrap());
+            }
+            for noted in together {
+                noted.outcome().await.unwrap();
+            }
+            if random.percent(10) {
+                test.host.stop().await;
+                test = host_later(Arc::clone(&store), now).await;
+            }
+        }
+        for consumer in ["ann", "bob", "s"] {
+            for unread in [false, true] {
+                let found: Vec<_> = all_of(&test, consumer, unread)
+                    .await
+                    .into_iter()
+                    .map(|one| ((one.stream.to_string(), one.offset.0), (one.delivered_at, one.read_at)))
+                    .collect();
+                let expected: Vec<_> = said
+                    .iter()
+                    .filter(|((who, ..), (_, read))| *who == consumer && !(unread && read.is_some()))
+                    .map(|((_, stream, offset), times)| (((*stream).to_owned(), *offset), *times))
+                    .collect();
+                assert_eq!(found, expected);
+            }
+        }
+        for offset in 0..300 {
+            let (found, _) = test.host.receipts.of_event(&name("t"), Offset(offset), None, 10).await.unwrap();
+            let found: Vec<_> = found.into_iter().map(|one| (one.consumer, one.delivered_at, one.read_at)).collect();
+            let expected: Vec<_> = said
+                .iter()
+                .filter(|((_, stream, at), _)| *stream == "t" && *at == offset)
+                .map(|((who, ..), (delivered, read))| ((*who).to_owned(), *delivered, *read))
+                .collect();
+            assert_eq!(found, expected);
+        }
+        let consumers = test.host.receipts.consumers(&name("s"), None, 10).await.unwrap().consumers;
+        for (who, progress) in consumers {
+            let its: Vec<_> = said.iter().filter(|((w, s, _), _)| *w == who && *s == "s").collect();
+            assert_eq!(progress.delivered, its.len() as u64);
+            assert_eq!(progress.read, its.iter().filter(|(_, (_, read))| read.is_some()).count() as u64);
+        }
+        test.host.stop().await;
+    }
+}
