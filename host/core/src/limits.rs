@@ -136,6 +136,9 @@ pub mod group {
     pub const COMMANDS_MAX: usize = 1_024;
     pub const COMMANDS_AT_ONCE: usize = 256;
     /// What one pull hands out.
+    /// Of a queue's messages that wait, so many are looked through for those of the highest priority.
+    pub const PRIORITY_AHEAD_EVENTS: usize = 4_096;
+    pub const PRIORITY_AHEAD_BYTES: usize = 8 * MIB;
     pub const PULL_EVENTS_MAX: usize = 1_000;
     pub const PULL_BYTES_MAX: usize = 4 * MIB;
     pub const PULL_WAIT_MS_MAX: u64 = 60_000;

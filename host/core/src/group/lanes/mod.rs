@@ -10,12 +10,13 @@ mod take;
 
 pub(super) use take::Taken;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
-use crate::group::message;
+use crate::group::message::{self, Wishes};
 use crate::group::share::{SHARES, SLOTS, Tries, share_of, slot_of};
 use crate::store::PageLimit;
 
@@ -29,6 +30,7 @@ struct Entry {
     event: Event,
     tries: Tries,
     expires_at: Timestamp,
+    priority: u8,
     /// It was a dead letter.
     replayed: bool,
     state: State,
@@ -65,12 +67,15 @@ struct Lane {
     parked: BTreeSet<Position>,
 }
 
+/// In whose turn lanes are taken from: those of the highest priority first, then what waits longest.
+type Turn = (Reverse<u8>, Position);
+
 /// In which set a lane stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Nowhere,
-    Ready(Position),
-    Held(MemberId, Position),
+    Ready(Turn),
+    Held(MemberId, Turn),
     Resting(Timestamp),
 }
 
@@ -106,8 +111,8 @@ pub(super) struct Lanes {
     lanes: HashMap<LaneId, Lane>,
     by_key: HashMap<Arc<str>, LaneId>,
     /// By slot.
-    ready: Vec<BTreeSet<(Position, LaneId)>>,
-    held: HashMap<MemberId, BTreeSet<(Position, LaneId)>>,
+    ready: Vec<BTreeSet<(Turn, LaneId)>>,
+    held: HashMap<MemberId, BTreeSet<(Turn, LaneId)>>,
     /// Lanes of which a member has a run.
     runs: HashMap<MemberId, BTreeSet<LaneId>>,
     resting: BTreeSet<(Timestamp, LaneId)>,
@@ -195,14 +200,14 @@ impl Lanes {
             self.lanes.insert(self.next_lane, lane);
             self.next_lane
         });
-        let times = if keyless { message::times(&event) } else { message::ALWAYS };
-        let tries = Tries { not_before: tries.not_before.max(times.not_before), ..tries };
+        let Wishes { not_before, expires_at, priority } = if keyless { message::wishes(&event) } else { message::NONE };
+        let tries = Tries { not_before: tries.not_before.max(not_before), ..tries };
         self.events += 1;
         self.bytes += event.raw().len();
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.parked.remove(&event.position());
         let at = lane.entries.partition_point(|entry| entry.event.position() < event.position());
-        lane.entries.insert(at, Entry { event, tries, expires_at: times.expires_at, replayed, state: State::Idle });
+        lane.entries.insert(at, Entry { event, tries, expires_at, priority, replayed, state: State::Idle });
         self.put_in_place(id, now);
     }
 
@@ -221,8 +226,8 @@ impl Lanes {
             (None, _) => Place::Nowhere,
             _ if self.leaving[share_of(lane.slot)] => Place::Nowhere,
             (Some(entry), _) if entry.tries.not_before > now => Place::Resting(entry.tries.not_before),
-            (Some(entry), None) => Place::Ready(entry.event.position()),
-            (Some(entry), Some(holder)) => Place::Held(holder, entry.event.position()),
+            (Some(entry), None) => Place::Ready(entry.turn()),
+            (Some(entry), Some(holder)) => Place::Held(holder, entry.turn()),
         };
         let line = if self.one_line { 0 } else { usize::from(lane.slot) };
         let before = std::mem::replace(&mut lane.place, place);
@@ -230,13 +235,13 @@ impl Lanes {
         if before != place {
             match before {
                 Place::Nowhere => {}
-                Place::Ready(position) => {
-                    self.ready[line].remove(&(position, id));
+                Place::Ready(turn) => {
+                    self.ready[line].remove(&(turn, id));
                     self.ready_lanes -= 1;
                 }
-                Place::Held(member, position) => {
+                Place::Held(member, turn) => {
                     if let Some(held) = self.held.get_mut(&member) {
-                        held.remove(&(position, id));
+                        held.remove(&(turn, id));
                     }
                 }
                 Place::Resting(until) => {
@@ -245,12 +250,12 @@ impl Lanes {
             }
             match place {
                 Place::Nowhere => {}
-                Place::Ready(position) => {
-                    self.ready[line].insert((position, id));
+                Place::Ready(turn) => {
+                    self.ready[line].insert((turn, id));
                     self.ready_lanes += 1;
                 }
-                Place::Held(member, position) => {
-                    self.held.entry(member).or_default().insert((position, id));
+                Place::Held(member, turn) => {
+                    self.held.entry(member).or_default().insert((turn, id));
                 }
                 Place::Resting(until) => {
                     self.resting.insert((until, id));
@@ -449,6 +454,12 @@ impl Lanes {
         let first = |lane: &'_ Lane| lane.entries.front().map(|entry| entry.event.position());
         let lane = self.lanes.values().filter(|lane| !lane.entries.is_empty()).min_by_key(|lane| first(lane))?;
         lane.entries.front().map(|entry| &entry.event)
+    }
+}
+
+impl Entry {
+    fn turn(&self) -> Turn {
+        (Reverse(self.priority), self.event.position())
     }
 }
 

@@ -12,7 +12,8 @@ use crate::store::PageLimit;
 const ALONE_AFTER_LOSSES: u32 = 2;
 
 impl Lanes {
-    /// Hands out to a member what it may have: its own lanes first, then those of `slots` in their order.
+    /// Hands out to a member what it may have: its own lanes first, then those of `slots` in their order; or in
+    /// one line, whatever has the next turn.
     pub(in crate::group) fn take(
         &mut self,
         member: MemberId,
@@ -24,7 +25,7 @@ impl Lanes {
         let busy = self.unacknowledged(member) > 0;
         let taken = Taken::default();
         let mut taking = Taking { member, room, until, now, taken, bytes: 0, busy, alone: false };
-        while let Some((_, id)) = self.held.get(&member).and_then(|held| held.first().copied()) {
+        while let Some(id) = self.next_in_line(member) {
             if !self.take_from(id, &mut taking) {
                 return taking.taken;
             }
@@ -42,15 +43,26 @@ impl Lanes {
         taking.taken
     }
 
+    /// The lane that a member takes from before those of its slots: one of its own, or in one line of all.
+    fn next_in_line(&self, member: MemberId) -> Option<LaneId> {
+        let held = self.held.get(&member).and_then(|held| held.first());
+        let ready = self.ready[0].first().filter(|_| self.one_line);
+        held.into_iter().chain(ready).min().map(|(_, id)| *id)
+    }
+
     /// Whether there may be more for the member.
     fn take_from(&mut self, id: LaneId, taking: &mut Taking) -> bool {
         let Some(lane) = self.lanes.get_mut(&id) else { return true };
-        let mut full = false;
+        let (mut full, mut first) = (false, None);
         for entry in &mut lane.entries {
             if entry.state != State::Idle {
                 continue;
             }
             if entry.tries.not_before > taking.now {
+                break;
+            }
+            if *first.get_or_insert(entry.priority) > entry.priority {
+                // Others may come before it.
                 break;
             }
             if entry.expires_at <= taking.now {

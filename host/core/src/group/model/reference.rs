@@ -26,6 +26,7 @@ pub(super) struct Known {
     pub(super) lost: u32,
     pub(super) not_before: i64,
     pub(super) expires_at: i64,
+    priority: u8,
     /// What its publisher has said.
     delayed_until: i64,
 }
@@ -70,9 +71,10 @@ impl Known {
 }
 
 impl Reference {
-    pub(super) fn published(&mut self, position: u64, key: String, not_before: i64, expires_at: i64) {
+    pub(super) fn published(&mut self, position: u64, key: String, times: (i64, i64), priority: u8) {
+        let (not_before, expires_at) = times;
         let (state, delayed_until) = (State::Waiting, not_before);
-        let known = Known { key, state, refused: 0, lost: 0, not_before, expires_at, delayed_until };
+        let known = Known { key, state, refused: 0, lost: 0, not_before, expires_at, priority, delayed_until };
         self.events.insert(position, known);
     }
 
@@ -219,6 +221,9 @@ impl Reference {
             let position = one.event.position().0;
             assert!(self.may_have(who, position), "{position} is handed out of turn: {:?}", self.events[&position]);
             assert!(!self.follows(position), "{position} follows a dead letter of its key");
+            if exact {
+                self.check_priority(who, position);
+            }
             let until = self.now + self.config.ack_timeout_us();
             let at_most_once = self.config.delivery == Delivery::AtMostOnce;
             let known = self.events.get_mut(&position).expect("it was published");
@@ -230,6 +235,19 @@ impl Reference {
             let left = self.events.keys().find(|at| self.may_have(who, **at) && !self.follows(**at));
             assert_eq!(left, None, "a member gets what it may have: {:?}", left.map(|at| &self.events[at]));
         }
+    }
+
+    /// Nothing of a higher priority is left for who gets this one.
+    fn check_priority(&self, who: Who, position: u64) {
+        let priority = self.events[&position].priority;
+        let mut higher = self.events.iter().filter(|(_, other)| other.priority > priority);
+        // A key's turn is that of its oldest event, which nobody has noticed to have expired.
+        let behind_expired = |at: u64, key: &str| {
+            self.events.range(..at).any(|(_, other)| other.key == key && other.has_expired(self.now))
+        };
+        let left = higher
+            .find(|(at, other)| self.may_have(who, **at) && !self.follows(**at) && !behind_expired(**at, &other.key));
+        assert!(left.is_none(), "{position} is handed out before one of a higher priority: {left:?}");
     }
 
     // Settling.

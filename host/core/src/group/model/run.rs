@@ -12,7 +12,7 @@ use super::setup::{config, host_over, make};
 use crate::clock::{ManualClock, Timestamp};
 use crate::event::{NewEvent, Position};
 use crate::group::config::{GroupConfig, Start};
-use crate::group::message::{DELAY_MS, TIME_TO_LIVE_MS};
+use crate::group::message::{DELAY_MS, PRIORITY, PRIORITY_DEFAULT, TIME_TO_LIVE_MS};
 use crate::group::{DeadLetter, GroupError, Membership, Nack, Settled, Token, Which};
 use crate::host::Host;
 use crate::log::publish::Append;
@@ -168,7 +168,10 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
             let (delay, time_to_live) = (self.random.below(4_000) as i64, self.random.below(6_000) as i64);
             let not_before = if delayed { now + delay * 1_000 } else { 0 };
             let expires_at = if expires { now + time_to_live * 1_000 } else { i64::MAX };
+            let urgent = self.queue && self.random.percent(40);
+            let priority = if urgent { self.random.below(10) as u8 } else { PRIORITY_DEFAULT };
             let mut headers = Vec::new();
+            headers.extend(urgent.then(|| (PRIORITY.to_owned(), priority.to_string())));
             headers.extend(delayed.then(|| (DELAY_MS.to_owned(), delay.to_string())));
             headers.extend(expires.then(|| (TIME_TO_LIVE_MS.to_owned(), time_to_live.to_string())));
             events.push(NewEvent {
@@ -179,15 +182,15 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
                 headers,
                 ..NewEvent::default()
             });
-            said.push((key, not_before, expires_at));
+            said.push((key, (not_before, expires_at), priority));
         }
         let append = Append { stream: stream.into(), events, ..Append::default() };
         let appended = self.host.publisher.append(append).await.expect("it is appended");
         self.tell(|| format!("published {said:?} to {stream} at {}", appended.first_position));
-        for ((key, not_before, expires_at), position) in said.into_iter().zip(appended.first_position.0..) {
+        for ((key, times, priority), position) in said.into_iter().zip(appended.first_position.0..) {
             let lone = if self.queue { format!("#{position}") } else { stream.to_owned() };
             let key = key.map_or(lone, str::to_owned);
-            self.reference.published(position, key, not_before, expires_at);
+            self.reference.published(position, key, times, priority);
         }
     }
 

@@ -387,6 +387,7 @@ impl Runner {
         if !self.machine.may_take(member) {
             return Vec::new();
         }
+        self.look_ahead(now).await;
         let mut handed = self.take_readable(member, room, lease_us, now);
         for _ in 0..limits::READS_AT_ONCE {
             let bytes: usize = handed.iter().map(|one| one.event.raw().len()).sum();
@@ -397,6 +398,13 @@ impl Runner {
             handed.extend(self.take_readable(member, left, lease_us, now));
         }
         handed
+    }
+
+    /// Priority holds among messages that were read, so a queue is read some way ahead.
+    async fn look_ahead(&mut self, now: Timestamp) {
+        let few =
+            |size: PageLimit| size.events < limits::PRIORITY_AHEAD_EVENTS && size.bytes < limits::PRIORITY_AHEAD_BYTES;
+        while self.machine.record.queue && few(self.machine.unsettled()) && self.read_on(now).await {}
     }
 
     /// What the member may not read is settled instead, so that it does not hold up its key. It is looked at here
