@@ -19,6 +19,7 @@ use crate::plugin::registry::Plugins;
 use crate::projection::query::Projections;
 use crate::projection::runner::RunnerContext;
 use crate::receipt::{self, Receipts};
+use crate::replay::Replays;
 use crate::schedule::{self, Schedules};
 use crate::store::{Store, StoreError};
 use crate::stream::config::StreamConfig;
@@ -57,6 +58,7 @@ pub struct Host {
     pub groups: Groups,
     pub schedules: Schedules,
     pub receipts: Receipts,
+    pub replays: Replays,
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -145,6 +147,9 @@ impl Host {
             receipts: Arc::new(receipt::Firing(receipts.clone())),
         };
         tasks.spawn("timers", timers.run(plugins.lead(), tasks.stop_token()));
+        let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+        let replays = Replays::new(with, reader.clone(), groups.clone(), plugins.clone(), stream_configs.clone());
+        tasks.spawn("replays", replays.clone().run(plugins.lead(), tasks.stop_token()));
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {
             publisher,
@@ -157,6 +162,7 @@ impl Host {
             groups,
             schedules,
             receipts,
+            replays,
             store,
             metrics,
             clock,

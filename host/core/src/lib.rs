@@ -32,6 +32,7 @@ pub mod schedule;
 pub mod guest;
 pub mod plugin;
 pub mod projection;
+pub mod replay;
 
 pub mod host;
 pub mod principal;

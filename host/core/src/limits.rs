@@ -136,6 +136,8 @@ pub mod group {
     pub const COMMANDS_MAX: usize = 1_024;
     pub const COMMANDS_AT_ONCE: usize = 256;
     /// What one pull hands out.
+    /// Open events above which a replay waits.
+    pub const AGAIN_EVENTS_MAX: usize = 4_096;
     /// Of a queue's messages that wait, so many are looked through for those of the highest priority.
     pub const PRIORITY_AHEAD_EVENTS: usize = 4_096;
     pub const PRIORITY_AHEAD_BYTES: usize = 8 * MIB;
@@ -226,6 +228,34 @@ pub mod receipt {
     /// Blocks that are remembered, so that a consumer that reads on costs no look-up; each is below 2 KiB.
     pub const BLOCKS_CACHED: usize = 4 * KIB;
     /// Attempts to write while other hosts do.
+    pub const TRIES_MAX: usize = 10;
+}
+
+/// Replays.
+pub mod replay {
+    use std::time::Duration;
+
+    /// That are known at a time, those included that are over and not forgotten.
+    pub const REPLAYS_MAX: usize = 1_000;
+    /// Of those that are over, in microseconds.
+    pub const KEPT_US: i64 = 24 * 3_600_000_000;
+    /// Handed over together.
+    pub const PAGE_EVENTS: usize = 256;
+    pub const PER_SECOND_MAX: u64 = 10_000_000;
+    /// Times the original speed.
+    pub const SPEED_MIN: f64 = 0.001;
+    pub const SPEED_MAX: f64 = 1_000_000.0;
+    /// How much of its rate a replay may make up for when it was held up: a burst would hurt its neighbours.
+    pub const BURST_US: i64 = 100_000;
+    /// What a limited replay hands over at once: so many microseconds of its rate.
+    pub const SLICE_US: i64 = 10_000;
+    /// Between two looks whether somebody has changed it on another host, and between two notes of how far it is.
+    pub const LOOK_EVERY_US: i64 = 1_000_000;
+    /// Before a group that has enough to do is asked again.
+    pub const FULL_PAUSE_US: i64 = 20_000;
+    /// After the store did not answer.
+    pub const RETRY: Duration = Duration::from_secs(1);
+    /// Attempts to change one while others do.
     pub const TRIES_MAX: usize = 10;
 }
 

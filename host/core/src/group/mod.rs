@@ -5,6 +5,7 @@
 //! of two hosts that both believe to have a share only one can settle anything. The state itself knows
 //! neither a task nor a database ([`machine`]); [`runner`] feeds it.
 
+mod again;
 pub mod config;
 mod context;
 mod copies;
@@ -35,7 +36,7 @@ use crate::event::{Event, Position};
 use crate::limits::group::TIMEOUT_MS_MAX;
 use crate::log::commit::CommitError;
 use crate::own::{SEPARATOR, document, unit};
-use crate::store::{PageLimit, StoreError};
+use crate::store::{DocumentChange, PageLimit, StoreError};
 
 pub use config::{GroupConfig, GroupRecord, InvalidGroup, Start};
 pub use dead_letter::DeadLetter;
@@ -252,9 +253,27 @@ enum Command {
         position: Position,
         reply: Reply<bool>,
     },
+    /// Events of the past are to be handed out once more. `progress` is committed with them if all of them are of
+    /// shares that this host leases.
+    Again {
+        events: Vec<Event>,
+        progress: DocumentChange,
+        reply: Reply<Again>,
+    },
     Stop {
         reply: Reply<()>,
     },
+}
+
+/// What became of events of the past that are to be handed out once more.
+#[derive(Clone, Debug)]
+pub(crate) enum Again {
+    /// It will be done, and the progress is stored.
+    Taken,
+    /// The group has enough to do; nothing was taken.
+    Full,
+    /// These are of shares that this host does not lease, and no progress was stored; the others were taken.
+    Elsewhere(Vec<Event>),
 }
 
 /// A connected worker of a group. What it has when it is dropped comes back when its session times out.

@@ -1,7 +1,7 @@
 //! What a group's task owes its callers when a commit is over.
 
 use super::dead_letter::DeadLetter;
-use super::{GroupError, Handing, Reply, Settled};
+use super::{Again, GroupError, Handing, Reply, Settled};
 
 /// Answers that wait for a commit.
 pub(super) enum Owed {
@@ -9,6 +9,7 @@ pub(super) enum Owed {
     Handed(Reply<Vec<Handing>>, Vec<Handing>),
     Count(Reply<usize>, usize),
     Flag(Reply<bool>, bool),
+    Again(Reply<Again>, Again),
     /// Those that another host has to settle.
     Letters(Reply<Vec<DeadLetter>>, Vec<DeadLetter>),
     Done(Reply<()>),
@@ -18,6 +19,7 @@ impl Owed {
     pub(super) fn pay(self, outcome: Result<(), &GroupError>) {
         match self {
             Owed::Settled(reply, answers) => send(reply, outcome, answers),
+            Owed::Again(reply, again) => send(reply, outcome, again),
             Owed::Handed(reply, handed) => send(reply, outcome, handed),
             Owed::Count(reply, count) => send(reply, outcome, count),
             Owed::Flag(reply, flag) => send(reply, outcome, flag),

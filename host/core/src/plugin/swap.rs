@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::deploy::DeployError;
 use super::registry::{Deployment, Plugins, retire};
+use crate::code::Problem;
 use crate::event::Position;
 use crate::log::commit::CommitError;
 use crate::log_id;
-use crate::projection::generation::{Generation, Phase};
+use crate::projection::generation::{Generation, Phase, Throttle};
 use crate::record::{GenerationId, GenerationState};
 use crate::store::{Change, Unit};
 
@@ -25,6 +26,15 @@ pub enum RebuildError {
     NotLoaded(#[from] DeployError),
     #[error("it could not be stored")]
     Commit(#[from] CommitError),
+}
+
+impl From<RebuildError> for Problem {
+    fn from(error: RebuildError) -> Self {
+        match error {
+            RebuildError::NotLoaded(error) => error.into(),
+            RebuildError::Commit(commit) => commit.into(),
+        }
+    }
 }
 
 impl Plugins {
@@ -49,6 +59,22 @@ impl Plugins {
             self.drop_generation(building);
         }
         Ok(Some(record.id))
+    }
+
+    /// Gives up a generation that is being built; what serves goes on.
+    pub(crate) async fn abandon(&self, name: &str, generation: GenerationId) -> Result<(), CommitError> {
+        let _changing = self.0.changing.lock().await;
+        let Some(current) = self.deployment(name) else { return Ok(()) };
+        let Some(building) = current.building().filter(|building| building.id == generation) else { return Ok(()) };
+        if current.serving.is_none() {
+            // Without it there would be nothing.
+            building.throttle.send_replace(Throttle::default());
+            return Ok(());
+        }
+        self.0.context.committer.commit(Unit::change(vec![retire(generation)])).await?;
+        self.0.put(Deployment { building: None, ..(*current).clone() });
+        self.drop_generation(building);
+        Ok(())
     }
 
     /// Watches a generation that is being built, and swaps it in when it is as far as the serving one.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 use crate::event::Position;
 use crate::record::{GenerationId, GenerationRecord};
+use crate::replay::Pace;
 
 /// How a generation's runner is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,13 @@ pub struct Progress {
     pub seen_at: Timestamp,
 }
 
+/// How fast a generation may be built.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Throttle {
+    pub paused: bool,
+    pub pace: Pace,
+}
+
 /// A running generation.
 #[derive(Debug)]
 pub struct Generation {
@@ -65,6 +73,7 @@ pub struct Generation {
     pub revision: u32,
     pub progress: watch::Sender<Progress>,
     pub stop: CancellationToken,
+    pub throttle: watch::Sender<Throttle>,
     /// Held for reading while a query runs, and for writing when the generation is given up, so that
     /// no query ever sees half of a read model.
     in_use: Arc<RwLock<()>>,
@@ -87,6 +96,7 @@ impl Generation {
             revision: record.revision,
             progress: watch::Sender::new(progress),
             stop: CancellationToken::new(),
+            throttle: watch::Sender::default(),
             in_use: Arc::default(),
             retired: AtomicBool::new(false),
             floor: AtomicU64::new(0),

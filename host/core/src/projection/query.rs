@@ -104,8 +104,7 @@ impl From<QueryError> for Problem {
             }
             QueryError::PositionNotReached { .. } => Code::PositionNotReached,
             QueryError::Store(store) => return Problem::from(&store),
-            QueryError::Rebuild(RebuildError::NotLoaded(error)) => return error.into(),
-            QueryError::Rebuild(RebuildError::Commit(commit)) => return commit.into(),
+            QueryError::Rebuild(rebuild) => return rebuild.into(),
         };
         Problem::new(code, message)
     }

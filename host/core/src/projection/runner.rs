@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::generation::{FailureInfo, Generation, Phase};
+use super::generation::{FailureInfo, Generation, Phase, Throttle};
 use super::state::{State, StateError};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Position};
 use crate::guest::{Disposition, Failure, GuestEnvironment, GuestError, GuestModule, ProjectionGuest};
 use crate::limits::plugin as limits;
@@ -23,6 +23,7 @@ use crate::log::read::{LogFollower, Reader};
 use crate::log_id;
 use crate::metrics::Metrics;
 use crate::plugin::log::PluginLog;
+use crate::replay::Pacer;
 use crate::store::{Change, PageLimit, Rejection, Store, Unit};
 
 /// What every runner is given.
@@ -63,6 +64,8 @@ pub struct Runner {
     attempts: u32,
     /// Where a commit would have moved the checkpoint of which the store could not say what became of it.
     unsure: Option<Position>,
+    /// Keeps to what the throttle says.
+    pacer: Option<(Throttle, Pacer)>,
 }
 
 /// Why a round ended early.
@@ -92,6 +95,7 @@ impl Runner {
             suspect: None,
             attempts: 0,
             unsure: None,
+            pacer: None,
         }
     }
 
@@ -122,7 +126,11 @@ impl Runner {
     /// One checkpoint: folds what is there, up to its bounds, and commits it.
     async fn round(&mut self, stop: &CancellationToken) -> Result<(), Interruption> {
         self.settle_checkpoint().await?;
-        let limit = PageLimit { events: limits::CHECKPOINT_EVENTS_MAX, bytes: limits::CALL_BYTES_MAX };
+        let events = match stop.run_until_cancelled(self.throttled()).await {
+            Some(events) => events,
+            None => return Err(Interruption::Stop),
+        };
+        let limit = PageLimit { events, bytes: limits::CALL_BYTES_MAX };
         let mut page = tokio::select! {
             page = self.follower.next_page(limit) => page,
             () = stop.cancelled() => return Err(Interruption::Stop),
@@ -137,6 +145,10 @@ impl Runner {
                 let seen_at = last.recorded_at();
                 self.subject.generation.progress.send_modify(|progress| progress.seen_at = seen_at);
             }
+            if let Some((_, pacer)) = &mut self.pacer {
+                pacer.take(&page.events, self.context.clock.now());
+                break;
+            }
             if page.end || self.checkpoint_is_full() || stop.is_cancelled() {
                 break;
             }
@@ -145,6 +157,33 @@ impl Runner {
         self.commit(page.end).await?;
         timer.observe_duration();
         Ok(())
+    }
+
+    /// Waits until it may go on, and says how many events it may read then.
+    async fn throttled(&mut self) -> usize {
+        let mut changes = self.subject.generation.throttle.subscribe();
+        loop {
+            let throttle = *changes.borrow_and_update();
+            let now = self.context.clock.now();
+            if throttle == Throttle::default() {
+                self.pacer = None;
+                return limits::CHECKPOINT_EVENTS_MAX;
+            }
+            if self.pacer.as_ref().is_none_or(|(before, _)| *before != throttle) {
+                self.pacer = Some((throttle, Pacer::new(throttle.pace, now)));
+            }
+            let Some((_, pacer)) = &mut self.pacer else { continue };
+            let until = match pacer.room(limits::CALL_EVENTS_MAX, now) {
+                _ if throttle.paused => Timestamp(i64::MAX),
+                Ok(room) => return room,
+                Err(until) => until,
+            };
+            tokio::select! {
+                // The generation has the sender.
+                _ = changes.changed() => {}
+                () = self.context.clock.wait_until(until) => {}
+            }
+        }
     }
 
     fn checkpoint_is_full(&self) -> bool {

@@ -8,6 +8,7 @@ mod groups;
 mod lifecycle;
 mod others;
 mod receipts;
+mod replays;
 mod retention;
 mod schedules;
 mod shared;

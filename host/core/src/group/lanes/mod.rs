@@ -87,6 +87,15 @@ pub(super) struct Handed {
     pub(super) tries: Tries,
 }
 
+/// Where an event comes from that a group takes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Log,
+    DeadLetters,
+    /// It was settled before, and is to be handed out once more.
+    Past,
+}
+
 /// An event that came back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Back {
@@ -187,7 +196,7 @@ impl Lanes {
     }
 
     /// Takes in an event that nobody has, in its place among those of its key.
-    pub(super) fn add(&mut self, event: Event, tries: Tries, keyless: bool, replayed: bool, now: Timestamp) {
+    pub(super) fn add(&mut self, event: Event, tries: Tries, keyless: bool, source: Source, now: Timestamp) {
         let (slot, key) = Self::slot(&event, keyless);
         let known = key.and_then(|key| self.by_key.get(key).copied());
         let id = known.unwrap_or_else(|| {
@@ -201,6 +210,9 @@ impl Lanes {
             self.next_lane
         });
         let Wishes { not_before, expires_at, priority } = if keyless { message::wishes(&event) } else { message::NONE };
+        // What is done once more comes behind what is new, where both wait.
+        let priority = if source == Source::Past { 0 } else { priority };
+        let replayed = source == Source::DeadLetters;
         let tries = Tries { not_before: tries.not_before.max(not_before), ..tries };
         self.events += 1;
         self.bytes += event.raw().len();
@@ -427,6 +439,15 @@ impl Lanes {
     /// Deliveries whose time is over.
     pub(super) fn expired(&self, now: Timestamp) -> Option<Token> {
         self.leases.first().filter(|(until, _)| *until <= now).map(|(_, token)| *token)
+    }
+
+    /// Whether an event is about to leave.
+    pub(super) fn is_settling(&self, event: &Event, keyless: bool) -> bool {
+        let lane = Self::slot(event, keyless).1.and_then(|key| self.lanes.get(self.by_key.get(key)?));
+        lane.is_some_and(|lane| {
+            let found = lane.entries.binary_search_by_key(&event.position(), |entry| entry.event.position());
+            found.is_ok_and(|at| lane.entries[at].state == State::Settling)
+        })
     }
 
     /// What is about to be committed: to be given to [`Lanes::committed`] afterwards.

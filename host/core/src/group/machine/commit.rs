@@ -19,12 +19,12 @@ impl Machine {
     /// What has to be committed; nothing if nothing has changed.
     pub(in crate::group) fn commit(&mut self) -> Option<(Unit, Committing)> {
         let dirty = self.leased.values().any(|leased| leased.dirty);
-        if !dirty && self.letters.is_empty() {
+        if !dirty && self.letters.is_empty() && self.progress.is_empty() {
             return None;
         }
         let group = &self.record.name;
         let mut unit = Unit::default();
-        let mut documents = Vec::new();
+        let mut documents = std::mem::take(&mut self.progress);
         let mut stored = Vec::new();
         for (number, leased) in self.leased.iter_mut().filter(|(_, leased)| leased.dirty) {
             leased.dirty = false;

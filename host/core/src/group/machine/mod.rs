@@ -14,10 +14,10 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::group::config::{CommitStrategy, Delivery, GroupRecord, Mode, ParkedKeys};
 use crate::group::dead_letter::{DeadLetter, Reason, Why};
-use crate::group::lanes::{Gone, Handed, Lanes, MemberId, Taken, Token};
+use crate::group::lanes::{Gone, Handed, Lanes, MemberId, Source, Taken, Token};
 use crate::group::share::{SHARES, SLOTS, Share, Tries, share_of};
 use crate::limits::group as limits;
-use crate::store::PageLimit;
+use crate::store::{DocumentChange, PageLimit};
 
 /// A share that this host leases.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ pub(super) struct Machine {
     letters: Vec<(Position, Option<DeadLetter>)>,
     /// What the store has to keep of replayed events, or to forget.
     replayed: Vec<(Position, Option<Event>)>,
+    /// How far replays are that have handed events in again.
+    progress: Vec<DocumentChange>,
     pub(super) counts: Counts,
     /// How long deliveries took that were settled since this was last looked at, in microseconds.
     pub(super) took_us: Vec<i64>,
@@ -100,6 +102,7 @@ impl Machine {
             parked: HashMap::new(),
             letters: Vec::new(),
             replayed: Vec::new(),
+            progress: Vec::new(),
             counts: Counts::default(),
             took_us: Vec::new(),
         }
@@ -131,6 +134,7 @@ impl Machine {
         self.leased.clear();
         self.letters.clear();
         self.replayed.clear();
+        self.progress.clear();
         self.parked.clear();
     }
 
@@ -244,7 +248,8 @@ impl Machine {
         leased.dirty |= leased.share.pending.len() < before;
         for (event, replayed) in events {
             let tries = leased.share.pending.get(&event.position()).copied().unwrap_or_default();
-            self.lanes.add(event, tries, self.keyless, replayed, now);
+            let source = if replayed { Source::DeadLetters } else { Source::Log };
+            self.lanes.add(event, tries, self.keyless, source, now);
         }
     }
 
@@ -266,7 +271,7 @@ impl Machine {
                 }
                 None => {
                     leased.share.pending.insert(event.position(), Tries::default());
-                    self.lanes.add(event, Tries::default(), self.keyless, false, now);
+                    self.lanes.add(event, Tries::default(), self.keyless, Source::Log, now);
                 }
             }
         }

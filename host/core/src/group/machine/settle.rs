@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::{Machine, MemberId};
 use crate::clock::Timestamp;
-use crate::event::Position;
+use crate::event::{Event, Position};
 use crate::group::config::{CommitStrategy, DeadLetters, ParkedKeys};
 use crate::group::dead_letter::{DeadLetter, Reason, Why};
-use crate::group::lanes::{Back, Gone, Lanes, Token};
+use crate::group::lanes::{Back, Gone, Lanes, Source, Token};
 use crate::group::share::{Tries, share_of};
-use crate::group::{Nack, Settled};
+use crate::group::{Again, Nack, Settled};
 use crate::limits::group as limits;
+use crate::store::DocumentChange;
 
 impl Machine {
     /// Each answer tells whether the delivery was still the member's.
@@ -241,12 +242,42 @@ impl Machine {
             };
             if replay && leased.share.takes_back(position) {
                 leased.dirty = true;
-                self.lanes.add(letter.event.clone(), Tries::default(), self.keyless, true, now);
+                self.lanes.add(letter.event.clone(), Tries::default(), self.keyless, Source::DeadLetters, now);
                 self.replayed.push((position, Some(letter.event.clone())));
             }
             self.no_longer_parked(&letter);
         }
         elsewhere
+    }
+
+    // Events of the past.
+
+    /// Hands events in again that were settled, for those shares that this host leases.
+    pub(in crate::group) fn again(&mut self, events: Vec<Event>, progress: DocumentChange, now: Timestamp) -> Again {
+        let room = limits::AGAIN_EVENTS_MAX.saturating_sub(self.lanes.size().events);
+        // What is about to leave its lane may come back when it has.
+        if events.len() > room || events.iter().any(|event| self.lanes.is_settling(event, self.keyless)) {
+            return Again::Full;
+        }
+        let mut elsewhere = Vec::new();
+        for event in events {
+            let slot = Lanes::slot(&event, self.keyless).0;
+            match self.leased.get_mut(&share_of(slot)) {
+                None => elsewhere.push(event),
+                Some(leased) => {
+                    if leased.share.takes_back(event.position()) {
+                        leased.dirty = true;
+                        self.lanes.add(event, Tries::default(), self.keyless, Source::Past, now);
+                    }
+                    // Else somebody has it, or it will be read anyway.
+                }
+            }
+        }
+        if elsewhere.is_empty() {
+            self.progress.push(progress);
+            return Again::Taken;
+        }
+        Again::Elsewhere(elsewhere)
     }
 
     fn no_longer_parked(&mut self, letter: &DeadLetter) {

@@ -20,7 +20,7 @@ use super::lanes::{Handed, MemberId};
 use super::machine::{Committing, Machine};
 use super::owed::Owed;
 use super::trim::Trim;
-use super::{Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled};
+use super::{Again, Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::limits::{group as limits, read};
@@ -255,6 +255,10 @@ impl Runner {
                 let skipped = self.machine.skip(position, now);
                 self.owed.push(Owed::Flag(reply, skipped));
             }
+            Command::Again { events, progress, reply } => match self.machine.again(events, progress, now) {
+                Again::Full => drop(reply.send(Ok(Again::Full))),
+                again => self.owed.push(Owed::Again(reply, again)),
+            },
             Command::Stop { .. } => {}
         }
     }

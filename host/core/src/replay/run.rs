@@ -1,0 +1,283 @@
+//! Running replays for groups and projections, on the host that has the lead.
+
+use std::collections::HashMap;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::record::{Progress, Record, State, Target, load, load_all};
+use super::{COLLECTION, Pacer, ReplayError, Replays};
+use crate::clock::Timestamp;
+use crate::event::{Event, Position};
+use crate::group::GroupError;
+use crate::limits::replay as limits;
+use crate::log::filter::Filter;
+use crate::log_id;
+use crate::own::{guard, unit};
+use crate::projection::generation::{Phase, Throttle};
+use crate::record::GenerationId;
+use crate::store::{Direction, PageLimit};
+
+/// What a run has come to.
+enum Outcome {
+    /// Nothing more to do: it is over, or paused.
+    Rests,
+    Failed(String),
+}
+
+impl Replays {
+    /// Runs whatever is to be run, in a task for each.
+    pub(crate) async fn run(self, mut lead: watch::Receiver<bool>, stop: CancellationToken) -> Result<(), String> {
+        let work = async {
+            // It fails when the plugins are gone, and with them the host.
+            if lead.wait_for(|leads| *leads).await.is_err() {
+                return std::future::pending().await;
+            }
+            let mut running = JoinSet::new();
+            let mut known = HashMap::new();
+            loop {
+                let changed = self.0.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                let found = load_all(&*self.0.store).await.unwrap_or_default();
+                for (record, progress) in found {
+                    let wanted = record.wanted == State::Running && progress.ended_at_us.is_none();
+                    if wanted && record.target != Target::Client && !known.contains_key(&record.id) {
+                        let id = record.id;
+                        known.insert(id, running.spawn(self.clone().run_one(id)).id());
+                    }
+                }
+                let others = async {
+                    match self.0.store.is_shared() {
+                        true => self.look_later().await,
+                        false => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = changed => {}
+                    () = others => {}
+                    Some(ended) = running.join_next_with_id() => {
+                        let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+                        known.retain(|_, running| *running != task);
+                    }
+                }
+            }
+        };
+        stop.run_until_cancelled(work).await;
+        Ok(())
+    }
+
+    async fn look_later(&self) {
+        self.0.clock.wait_until(Timestamp(self.0.clock.now().0 + limits::LOOK_EVERY_US)).await;
+    }
+
+    async fn run_one(self, id: Uuid) {
+        loop {
+            let failed = match self.go_on(id).await {
+                Ok(Outcome::Rests) => return,
+                Ok(Outcome::Failed(reason)) => self.fail(id, reason).await,
+                Err(error) => Err(error),
+            };
+            match failed {
+                Ok(()) => return,
+                Err(error) => {
+                    let (event_id, error) = (log_id::REPLAY_FAILED, crate::tasks::chain(&error));
+                    tracing::warn!(event_id, replay = %id, error, "a replay goes on later");
+                    tokio::time::sleep(limits::RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn fail(&self, id: Uuid, reason: String) -> Result<(), ReplayError> {
+        tracing::warn!(event_id = log_id::REPLAY_FAILED, replay = %id, reason, "a replay cannot go on");
+        let Some((_, _, progress)) = load(&*self.0.store, id).await? else { return Ok(()) };
+        let ended_at_us = Some(self.0.clock.now().0);
+        self.note(id, &Progress { error: Some(reason), ended_at_us, ..progress }).await
+    }
+
+    pub(super) async fn note(&self, id: Uuid, progress: &Progress) -> Result<(), ReplayError> {
+        self.0.committer.commit(unit(Vec::new(), vec![progress.put(id)])).await?;
+        Ok(())
+    }
+
+    async fn go_on(&self, id: Uuid) -> Result<Outcome, ReplayError> {
+        let Some((_, record, _)) = load(&*self.0.store, id).await? else { return Ok(Outcome::Rests) };
+        match record.target.clone() {
+            Target::Client => Ok(Outcome::Rests),
+            Target::Group(group) => self.to_group(id, &group).await,
+            Target::Projection(projection) => self.to_projection(record, &projection).await,
+        }
+    }
+
+    /// Hands events in, a page at a time. What was changed meanwhile is seen before each page.
+    async fn to_group(&self, id: Uuid, group: &str) -> Result<Outcome, ReplayError> {
+        let clock = &self.0.clock;
+        let mut pacer: Option<Pacer> = None;
+        let mut since = clock.now();
+        // Read, and not yet due.
+        let mut page: Vec<Event> = Vec::new();
+        let mut next = None;
+        loop {
+            let Some((_, record, mut progress)) = load(&*self.0.store, id).await? else { return Ok(Outcome::Rests) };
+            if record.wanted != State::Running || progress.ended_at_us.is_some() {
+                return Ok(Outcome::Rests);
+            }
+            let now = clock.now();
+            let pacer = pacer.get_or_insert_with(|| Pacer::new(record.pace, now));
+            let room = match pacer.room(limits::PAGE_EVENTS, now) {
+                Ok(room) => room,
+                Err(until) => {
+                    clock.wait_until(until).await;
+                    continue;
+                }
+            };
+            let read_to = match next.take() {
+                Some(read_to) => read_to,
+                None => match self.group_page(group, &record, &progress, room).await {
+                    Ok((events, read_to)) => {
+                        page = events;
+                        read_to
+                    }
+                    Err(ReplayError::Group(GroupError::NotFound(_))) => {
+                        return Ok(Outcome::Failed(format!("group `{group}` does not exist any more")));
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            let (count, due) = pacer.take(&page, now);
+            if count == 0 && !page.is_empty() {
+                next = Some(read_to);
+                let look = Timestamp(now.0 + limits::LOOK_EVERY_US);
+                clock.wait_until(due.map_or(look, |due| due.min(look))).await;
+                continue;
+            }
+            let rest = page.split_off(count);
+            let events = std::mem::replace(&mut page, rest);
+            progress.next = page.first().map_or(read_to.0, |first| first.position().0);
+            progress.done += events.len() as u64;
+            progress.ran_us += now.0 - since.0;
+            if progress.next >= record.until {
+                progress.ended_at_us = Some(now.0);
+            }
+            while !self.0.groups.again(group, events.clone(), progress.put(id)).await? {
+                clock.wait_until(Timestamp(clock.now().0 + limits::FULL_PAUSE_US)).await;
+                if !self.is_wanted(id).await? {
+                    return Ok(Outcome::Rests);
+                }
+            }
+            since = now;
+            if progress.ended_at_us.is_some() {
+                tracing::info!(event_id = log_id::REPLAY_DONE, replay = %id, events = progress.done, "a replay is done");
+                return Ok(Outcome::Rests);
+            }
+            next = (!page.is_empty()).then_some(read_to);
+        }
+    }
+
+    async fn is_wanted(&self, id: Uuid) -> Result<bool, ReplayError> {
+        let found = load(&*self.0.store, id).await?;
+        Ok(found.is_some_and(|(_, record, _)| record.wanted == State::Running))
+    }
+
+    /// What comes next for a group: events that it wants and that were chosen, and up to where was read.
+    async fn group_page(
+        &self,
+        group: &str,
+        record: &Record,
+        progress: &Progress,
+        room: usize,
+    ) -> Result<(Vec<Event>, Position), ReplayError> {
+        let of_group = self.0.groups.record(group).await?.config.filter().unwrap_or_default();
+        let (mut events, read_to) = self.page(record, progress.next, &of_group, room).await?;
+        let chosen = record.source.filter().unwrap_or_default();
+        events.retain(|event| chosen.matches(event));
+        Ok((events, read_to))
+    }
+
+    /// Events of the range, and up to where was read.
+    pub(super) async fn page(
+        &self,
+        record: &Record,
+        from: u64,
+        filter: &Filter,
+        room: usize,
+    ) -> Result<(Vec<Event>, Position), ReplayError> {
+        let limit = PageLimit { events: room, bytes: crate::limits::read::PAGE_BYTES_MAX };
+        let page = self.0.reader.log_page(Position(from), Direction::Forward, filter, limit).await?;
+        let mut events = page.events;
+        events.truncate(events.partition_point(|event| event.position().0 < record.until));
+        let next = page.next.map_or(record.until, |next| next.0.min(record.until));
+        // At the end of the log nothing more comes, as when the range's last events were removed.
+        Ok((events, Position(if page.end { record.until } else { next })))
+    }
+
+    /// Builds a projection anew, and watches over it.
+    async fn to_projection(&self, mut record: Record, projection: &str) -> Result<Outcome, ReplayError> {
+        let (id, clock, plugins) = (record.id, &self.0.clock, &self.0.plugins);
+        if record.generation.is_none() {
+            let generation = plugins.rebuild(projection).await?;
+            let Some(generation) = generation else {
+                return Ok(Outcome::Failed(format!("projection `{projection}` does not exist any more")));
+            };
+            let Some((stored, before, _)) = load(&*self.0.store, id).await? else { return Ok(Outcome::Rests) };
+            record = Record { generation: Some(generation.0), ..before };
+            let guards = vec![guard(COLLECTION, record.key(), Some(stored))];
+            self.0.committer.commit(unit(guards, vec![record.put()])).await?;
+        }
+        let generation = GenerationId(record.generation.unwrap_or_default());
+        let mut since = clock.now();
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let Some((_, record, mut progress)) = load(&*self.0.store, id).await? else { return Ok(Outcome::Rests) };
+            let Some(deployment) = plugins.deployment(projection) else {
+                return Ok(Outcome::Failed(format!("projection `{projection}` was removed")));
+            };
+            let is_ours = |built: &std::sync::Arc<crate::projection::generation::Generation>| built.id == generation;
+            let serves = deployment.serving().filter(is_ours);
+            let built = serves.clone().or_else(|| deployment.building().filter(is_ours));
+            let Some(built) = built else {
+                return Ok(Outcome::Failed("another build has taken its place".into()));
+            };
+            let (now, at) = (clock.now(), built.progress.borrow().clone());
+            progress.ran_us += now.0 - since.0;
+            since = now;
+            (progress.next, progress.done) = (at.next.0, progress.done.max(at.folded));
+            let throttle = Throttle { paused: record.wanted == State::Paused, pace: record.pace };
+            match record.wanted {
+                State::Cancelled => {
+                    plugins.abandon(projection, generation).await?;
+                    return Ok(Outcome::Rests);
+                }
+                _ if serves.is_some() => {
+                    built.throttle.send_replace(Throttle::default());
+                    progress.ended_at_us = Some(now.0);
+                    self.note(id, &progress).await?;
+                    tracing::info!(event_id = log_id::REPLAY_DONE, replay = %id, projection, "a projection was built");
+                    return Ok(Outcome::Rests);
+                }
+                _ => {
+                    built.throttle.send_if_modified(|before| {
+                        let new = *before != throttle;
+                        *before = throttle;
+                        new
+                    });
+                }
+            }
+            if at.phase == Phase::Paused
+                && let Some(failure) = at.failure
+            {
+                return Ok(Outcome::Failed(format!("the plugin failed: {}", failure.reason)));
+            }
+            self.note(id, &progress).await?;
+            tokio::select! {
+                () = changed => {}
+                () = self.look_later() => {}
+            }
+        }
+    }
+}
