@@ -12,6 +12,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_core::clock::{SystemClock, Timestamp};
 use wasmill_core::event::{Event, NewEvent, Position};
+use wasmill_core::group::Start;
 use wasmill_core::guest::{
     ComponentError, Disposition, Failure, GuestEngine, GuestEnvironment, GuestError, GuestModule, ProjectionGuest,
 };
@@ -22,6 +23,7 @@ use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::projection::generation::Phase;
 use wasmill_core::projection::query::{QueryError, WaitFor};
 use wasmill_core::projection::state::State;
+use wasmill_core::replay::{NewReplay, Pace, Replay, Source, State as ReplayState, Target};
 use wasmill_core::store::memory::MemoryStore;
 use wasmill_core::store::wrapped::Wrapped;
 use wasmill_core::store::{Change, Committed, PluginStore, Rejection, Store, StoreError, Unit};
@@ -302,4 +304,56 @@ async fn a_removed_plugin_leaves_nothing() {
     assert_eq!(count(&host, "a", last).await, "1", "a new deployment begins anew");
     host.stop().await;
     assert_eq!(store.plugins().await.unwrap().len(), 1);
+}
+
+async fn replay(host: &Host, id: Uuid, reached: impl Fn(&Replay) -> bool) -> Replay {
+    let until = async {
+        loop {
+            let replay = host.replays.get(id).await.unwrap();
+            if reached(&replay) {
+                return replay;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), until).await.expect("it is reached")
+}
+
+#[tokio::test]
+async fn a_replay_builds_a_projection_at_its_pace_beside_the_one_that_serves() {
+    let (store, engine, host) = fresh().await;
+    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    let last = publish(&host, "s", &["a"; 900]).await;
+    assert_eq!(count(&host, "a", last).await, "900");
+    let pace = Pace { events_per_second: Some(500), speed: None };
+    let target = Target::Projection("fake".into());
+    let new = NewReplay { source: Source::default(), from: Start::First, until: None, target, pace };
+    let begun = host.replays.start(new.clone()).await.unwrap();
+    assert_eq!(begun.total, 900);
+    replay(&host, begun.id, |replay| replay.done > 0).await;
+    host.replays.pause(begun.id).await.unwrap();
+    // The one that serves goes on.
+    let last = publish(&host, "s", &["a"]).await;
+    assert_eq!(count(&host, "a", last).await, "901");
+    let built = host.plugins.deployment("fake").unwrap().building().unwrap();
+    replay(&host, begun.id, |replay| replay.state == ReplayState::Paused).await;
+    // The host ends in the middle, and the build goes on where it was.
+    host.stop().await;
+    let host = host_over(&store, &engine).await;
+    assert_eq!(host.plugins.deployment("fake").unwrap().building().unwrap().id, built.id);
+    host.replays.resume(begun.id).await.unwrap();
+    let done = replay(&host, begun.id, |replay| replay.state.is_over()).await;
+    assert_eq!((done.state, done.done, done.error), (ReplayState::Done, 900, None));
+    assert_eq!(host.plugins.deployment("fake").unwrap().serving().unwrap().id, built.id);
+    assert_eq!(count(&host, "a", last).await, "901");
+    // Another one is given up, and leaves what serves alone.
+    let begun = host.replays.start(new).await.unwrap();
+    replay(&host, begun.id, |replay| replay.done > 0).await;
+    host.replays.cancel(begun.id).await.unwrap();
+    while host.plugins.deployment("fake").unwrap().building().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(host.plugins.deployment("fake").unwrap().serving().unwrap().id, built.id);
+    assert_eq!(replay(&host, begun.id, |_| true).await.state, ReplayState::Cancelled);
+    host.stop().await;
 }

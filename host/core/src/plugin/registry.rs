@@ -3,7 +3,7 @@
 //! What runs is kept in one map of immutable [`Deployment`]s. Changes are made one at a time, first in
 //! the store and then in the map; look-ups never wait for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,9 +17,10 @@ use crate::event::Position;
 use crate::guest::{ComponentError, GuestEngine, GuestModule};
 use crate::limits::plugin as limits;
 use crate::log_id;
-use crate::projection::generation::Generation;
+use crate::projection::generation::{Generation, Throttle};
 use crate::projection::runner::{Runner, RunnerContext, Subject};
 use crate::record::{GenerationId, GenerationRecord, GenerationState, PluginRecord, RevisionRecord};
+use crate::replay::throttles;
 use crate::store::{Change, Store, StoreError, Unit};
 use crate::tasks::Tasks;
 
@@ -154,7 +155,7 @@ impl Plugins {
             building: None,
         };
         let ready = self.ready(&revision).await?;
-        self.start_generation(&mut deployment, &generation, &ready);
+        self.start_generation(&mut deployment, &generation, &ready, Throttle::default());
         self.0.put(deployment);
         if let Some(given_up) = given_up {
             self.drop_generation(given_up);
@@ -195,8 +196,15 @@ impl Plugins {
         Ok(Ready { module, descriptor })
     }
 
-    pub(super) fn start_generation(&self, deployment: &mut Deployment, record: &GenerationRecord, ready: &Ready) {
+    pub(super) fn start_generation(
+        &self,
+        deployment: &mut Deployment,
+        record: &GenerationRecord,
+        ready: &Ready,
+        throttle: Throttle,
+    ) {
         let generation = Arc::new(Generation::new(record));
+        generation.throttle.send_replace(throttle);
         match record.state {
             GenerationState::Serving => deployment.serving = Some(Arc::clone(&generation)),
             GenerationState::Building => {
@@ -225,12 +233,13 @@ impl Plugins {
         let store = self.store();
         let (plugins, generations) = (store.plugins().await?, store.generations().await?);
         let revisions = store.revisions().await?;
+        let throttles = throttles(&**store).await?;
         let newest = generations.iter().map(|generation| generation.id.0).max().unwrap_or(0);
         self.0.generations_made.store(newest, Ordering::Relaxed);
         for plugin in plugins {
             let own = |generation: &&GenerationRecord| generation.plugin == plugin.name;
             let generations: Vec<_> = generations.iter().filter(own).cloned().collect();
-            self.resume_plugin(plugin, &generations, &revisions).await;
+            self.resume_plugin(plugin, &generations, &revisions, &throttles).await;
         }
         for retired in generations.iter().filter(|generation| generation.state == GenerationState::Retired) {
             self.drop_generation(Arc::new(Generation::new_stopped(retired)));
@@ -244,6 +253,7 @@ impl Plugins {
         plugin: PluginRecord,
         generations: &[GenerationRecord],
         revisions: &[RevisionRecord],
+        throttles: &HashMap<u64, Throttle>,
     ) {
         let descriptor = Descriptor::parse(&plugin.current.descriptor, plugin.kind).unwrap_or_else(|_| Descriptor {
             name: plugin.name.clone(),
@@ -261,7 +271,10 @@ impl Plugins {
             let revision = revisions.iter().find(|r| r.plugin == record.plugin && r.number == record.revision);
             let Some(revision) = revision else { continue };
             match self.ready(revision).await {
-                Ok(ready) => self.start_generation(&mut deployment, record, &ready),
+                Ok(ready) => {
+                    let throttle = throttles.get(&record.id.0).copied().unwrap_or_default();
+                    self.start_generation(&mut deployment, record, &ready, throttle);
+                }
                 Err(error) => {
                     let (plugin, reason) = (&record.plugin, error.to_string());
                     tracing::error!(event_id = log_id::PROJECTION_PAUSED, plugin, reason, "plugin could not be loaded");

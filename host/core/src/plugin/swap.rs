@@ -40,7 +40,7 @@ impl From<RebuildError> for Problem {
 impl Plugins {
     /// Begins a new generation of the revision that is deployed. One that is being built already is
     /// answered instead, unless it has stopped. `None` when there is no such plugin.
-    pub(crate) async fn rebuild(&self, name: &str) -> Result<Option<GenerationId>, RebuildError> {
+    pub(crate) async fn rebuild(&self, name: &str, throttle: Throttle) -> Result<Option<GenerationId>, RebuildError> {
         let _changing = self.0.changing.lock().await;
         let Some(current) = self.deployment(name) else { return Ok(None) };
         let building = current.building();
@@ -53,7 +53,7 @@ impl Plugins {
         let ready = self.ready(&current.record.current).await?;
         self.0.context.committer.commit(Unit::change(changes)).await?;
         let mut deployment = Deployment { building: None, ..(*current).clone() };
-        self.start_generation(&mut deployment, &record, &ready);
+        self.start_generation(&mut deployment, &record, &ready, throttle);
         self.0.put(deployment);
         if let Some(building) = building {
             self.drop_generation(building);

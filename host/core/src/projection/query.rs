@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedRwLockReadGuard;
 use tokio::time::Instant;
 
-use super::generation::{FailureInfo, Generation, Phase, Progress};
+use super::generation::{FailureInfo, Generation, Phase, Progress, Throttle};
 use crate::code::{Code, Problem};
 use crate::event::Position;
 use crate::limits::read as limits;
@@ -193,7 +193,7 @@ impl Projections {
     pub async fn rebuild(&self, name: &str) -> Result<GenerationId, QueryError> {
         self.find(name)?;
         self.0
-            .rebuild(name)
+            .rebuild(name, Throttle::default())
             .await
             .map_err(QueryError::Rebuild)?
             .ok_or_else(|| QueryError::ProjectionNotFound(name.into()))

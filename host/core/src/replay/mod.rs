@@ -35,6 +35,7 @@ use crate::stream::configs::StreamConfigs;
 pub use pace::Pace;
 pub(crate) use pace::Pacer;
 pub use receive::Received;
+pub(crate) use record::throttles;
 pub use record::{NewReplay, Replay, Source, State, Target};
 
 use record::{COLLECTION, COLLECTION_PROGRESS, Progress, Record, key, load, load_all, shown};

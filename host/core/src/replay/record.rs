@@ -1,5 +1,7 @@
 //! What is stored of a replay, and what is told of it.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,6 +13,7 @@ use crate::group::Start;
 use crate::log::filter::{Filter, FilterTerm};
 use crate::name::{InvalidName, Pattern};
 use crate::own::{self, document};
+use crate::projection::generation::Throttle;
 use crate::store::{DocumentChange, Store, StoreError};
 
 pub(super) const COLLECTION: &str = "replay";
@@ -234,6 +237,14 @@ pub(super) async fn load(store: &dyn Store, id: Uuid) -> Result<Option<(Bytes, R
     let progress = progress.map(|progress| own::decode_json(&|| format!("progress of replay {id}"), &progress));
     let progress = progress.transpose()?.unwrap_or_else(|| record.beginning());
     Ok(Some((stored, record, progress)))
+}
+
+/// How fast projections may be built of which a replay is under way, by generation.
+pub(crate) async fn throttles(store: &dyn Store) -> Result<HashMap<u64, Throttle>, StoreError> {
+    let all = load_all(store).await?;
+    let under_way = all.into_iter().filter(|(_, progress)| progress.ended_at_us.is_none());
+    let throttle = |record: &Record| Throttle { paused: record.wanted == State::Paused, pace: record.pace };
+    Ok(under_way.filter_map(|(record, _)| Some((record.generation?, throttle(&record)))).collect())
 }
 
 /// Every replay that is known.

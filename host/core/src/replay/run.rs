@@ -43,8 +43,13 @@ impl Replays {
                 changed.as_mut().enable();
                 let found = load_all(&*self.0.store).await.unwrap_or_default();
                 for (record, progress) in found {
-                    let wanted = record.wanted == State::Running && progress.ended_at_us.is_none();
-                    if wanted && record.target != Target::Client && !known.contains_key(&record.id) {
+                    // A projection that rests is watched too: it has its task, which must not go on.
+                    let runs = match record.target {
+                        Target::Client => false,
+                        Target::Group(_) => record.wanted == State::Running,
+                        Target::Projection(_) => true,
+                    };
+                    if runs && progress.ended_at_us.is_none() && !known.contains_key(&record.id) {
                         let id = record.id;
                         known.insert(id, running.spawn(self.clone().run_one(id)).id());
                     }
@@ -218,7 +223,8 @@ impl Replays {
     async fn to_projection(&self, mut record: Record, projection: &str) -> Result<Outcome, ReplayError> {
         let (id, clock, plugins) = (record.id, &self.0.clock, &self.0.plugins);
         if record.generation.is_none() {
-            let generation = plugins.rebuild(projection).await?;
+            let throttle = Throttle { paused: record.wanted == State::Paused, pace: record.pace };
+            let generation = plugins.rebuild(projection, throttle).await?;
             let Some(generation) = generation else {
                 return Ok(Outcome::Failed(format!("projection `{projection}` does not exist any more")));
             };
@@ -246,7 +252,9 @@ impl Replays {
             let (now, at) = (clock.now(), built.progress.borrow().clone());
             progress.ran_us += now.0 - since.0;
             since = now;
-            (progress.next, progress.done) = (at.next.0, progress.done.max(at.folded));
+            // What it has looked at, wanted by it or not.
+            progress.next = at.next.0.min(record.until);
+            progress.done = progress.next.saturating_sub(record.from);
             let throttle = Throttle { paused: record.wanted == State::Paused, pace: record.pace };
             match record.wanted {
                 State::Cancelled => {
