@@ -122,11 +122,21 @@ impl Host {
             tail,
             metrics: Arc::clone(&metrics),
         };
-        let groups = Groups::new(reader.clone(), publisher.clone(), Arc::clone(&clock), streams.clone(), tasks.clone());
+        let wake = Wake::default();
+        let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock), wake.clone());
+        let (receipts, receipt_writer) = receipt::receipts(publisher.clone(), stream_configs.clone(), with);
+        tasks.spawn("receipts", receipt_writer.run(tasks.stop_token()));
+        let groups = Groups::new(
+            reader.clone(),
+            publisher.clone(),
+            receipts.clone(),
+            Arc::clone(&clock),
+            streams.clone(),
+            tasks.clone(),
+        );
         groups.start().await.map_err(|error| StartError::Groups(Box::new(error)))?;
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
-        let wake = Wake::default();
         let schedules = Schedules::new(
             publisher.clone(),
             stream_configs.clone(),
@@ -135,9 +145,6 @@ impl Host {
             Arc::clone(&clock),
             wake.clone(),
         );
-        let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock), wake.clone());
-        let (receipts, receipt_writer) = receipt::receipts(publisher.clone(), stream_configs.clone(), with);
-        tasks.spawn("receipts", receipt_writer.run(tasks.stop_token()));
         let timers = Timers {
             store: Arc::clone(&store),
             committer: committer.clone(),

@@ -18,6 +18,7 @@ use crate::log::filter::Filter;
 use crate::log::publish::Publisher;
 use crate::log::read::{ReadError, Reader};
 use crate::name::StreamName;
+use crate::receipt::Receipts;
 use crate::record::GenerationId;
 use crate::store::{Direction, PageLimit, Store, StoreError};
 use crate::stream::Caller;
@@ -33,6 +34,7 @@ pub(super) struct Context {
     pub(super) configs: StreamConfigs,
     pub(super) streams: Streams,
     pub(super) publisher: Publisher,
+    pub(super) receipts: Receipts,
     pub(super) host: Uuid,
     pub(super) hosts: Arc<Hosts>,
 }

@@ -26,6 +26,7 @@ use crate::log::read::{ReadError, Reader};
 use crate::log_id;
 use crate::metrics::Metrics;
 use crate::name::{self, StreamName};
+use crate::receipt::Receipts;
 use crate::record::GenerationId;
 use crate::store::{Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError};
 use crate::stream::lifecycle::Streams;
@@ -66,6 +67,7 @@ impl Groups {
     pub(crate) fn new(
         reader: Reader,
         publisher: Publisher,
+        receipts: Receipts,
         clock: Arc<dyn Clock>,
         streams: Streams,
         tasks: Tasks,
@@ -78,7 +80,7 @@ impl Groups {
             let (store, committer, clock) = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));
             tasks.spawn("hosts", Arc::clone(&hosts).run(store, committer, clock, tasks.stop_token()));
         }
-        let context = Context { store, committer, reader, clock, configs, streams, publisher, host, hosts };
+        let context = Context { store, committer, reader, clock, configs, streams, publisher, receipts, host, hosts };
         Self(Arc::new(Shared {
             context,
             tasks,

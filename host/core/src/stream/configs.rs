@@ -96,6 +96,7 @@ struct Rules {
     default: Arc<Effective>,
     /// Nothing keeps a stream from clients that read.
     open_to_readers: bool,
+    group_receipts: bool,
     /// What was asked for lately; emptied when it is full.
     known: RwLock<HashMap<StreamName, Arc<Effective>>>,
 }
@@ -157,6 +158,16 @@ impl StreamConfigs {
 
     pub fn may_read(&self, stream: &StreamName, caller: Caller) -> bool {
         self.effective(stream).allows(caller, Access::Read)
+    }
+
+    /// Whether what a group's members acknowledge of a stream is noted as read by the group.
+    pub fn notes_group_receipts(&self, stream: &StreamName) -> bool {
+        self.rules().group_receipts && self.effective(stream).config().receipts.groups == Some(true)
+    }
+
+    /// Whether that is so for any stream, so that there is no need to ask for each.
+    pub fn notes_any_group_receipts(&self) -> bool {
+        self.rules().group_receipts
     }
 
     /// True when clients may read every stream, so that there is no need to ask for each.
@@ -263,7 +274,9 @@ impl Rules {
         // By themselves: what none of them says cannot come of several.
         let open = |config: &StreamConfig| Effective::of([config], |_, _| {}).allows(Caller::Api, Access::Read);
         let open_to_readers = open(defaults) && records.values().all(|config| open(config));
-        Self { records, patterns, default, open_to_readers, known: RwLock::default() }
+        let wanted = |config: &StreamConfig| config.receipts.groups == Some(true);
+        let group_receipts = wanted(defaults) || records.values().any(|config| wanted(config));
+        Self { records, patterns, default, open_to_readers, group_receipts, known: RwLock::default() }
     }
 
     fn effective(&self, stream: &StreamName, defaults: &StreamConfig) -> Arc<Effective> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmill_core::clock::{Clock, Timestamp};
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::Offset;
+use wasmill_core::group::{GroupConfig, Handing, Nack, Start};
 use wasmill_core::random::{Random, seeds};
 use wasmill_core::receipt::{Mark, REMINDER_TYPE, Receipt};
 use wasmill_core::store::Store;
@@ -222,4 +223,25 @@ async fn receipts_are_what_was_said_and_nothing_else() {
         }
         test.host.stop().await;
     }
+}
+
+#[tokio::test]
+async fn what_a_group_acknowledges_it_has_read_if_that_is_wanted() {
+    let test = host().await;
+    configure(&test, r#"{"receipts":{"groups":true}}"#).await;
+    test.host.publisher.append(append("s", 3)).await.unwrap();
+    test.host.publisher.append(append("t", 1)).await.unwrap();
+    test.host.groups.create("g", GroupConfig::default(), Start::First).await.unwrap();
+    let member = test.host.groups.join("g", "ann").await.unwrap();
+    let handed = member.pull(PAGE, test.clock.now()).await.unwrap();
+    let token = |stream: &str, offset: u64| {
+        let wanted = |one: &&Handing| one.event.stream() == stream && one.event.offset().0 == offset;
+        handed.iter().find(wanted).unwrap().token
+    };
+    member.ack(vec![token("s", 0), token("t", 0)]).await.unwrap();
+    member.nack(vec![token("s", 1)], Nack::Skip).await.unwrap();
+    // Answered is noted: nothing is waited for.
+    let read = all_of(&test, "g", false).await;
+    let read: Vec<_> = read.iter().map(|one| (one.stream.as_str(), one.offset.0, one.read_at.is_some())).collect();
+    assert_eq!(read, [("s", 0, true)]);
 }

@@ -4,6 +4,7 @@
 //! of a run comes back voids what was handed out behind it. So a key's events are with one member at a time,
 //! and nothing of a key overtakes what rests.
 
+mod find;
 mod runs;
 mod shares;
 mod take;
@@ -415,20 +416,6 @@ impl Lanes {
         }
     }
 
-    /// Keys of which there are events.
-    pub(super) fn has_key(&self, key: &str) -> bool {
-        self.by_key.contains_key(key)
-    }
-
-    /// The first idle event of a key behind a position.
-    pub(super) fn idle_behind(&self, key: &str, position: Position) -> Option<Back> {
-        let id = *self.by_key.get(key)?;
-        let lane = self.lanes.get(&id)?;
-        let behind = |entry: &&Entry| entry.state == State::Idle && entry.event.position() > position;
-        let entry = lane.entries.iter().find(behind)?;
-        Some(Back { lane: id, position: entry.event.position(), tries: entry.tries, slot: lane.slot })
-    }
-
     /// Settles an event that is not settled yet, wherever it is.
     pub(super) fn skip(&mut self, position: Position, now: Timestamp) -> Option<Gone> {
         let has = |lane: &Lane| lane.entries.binary_search_by_key(&position, |entry| entry.event.position()).is_ok();
@@ -439,15 +426,6 @@ impl Lanes {
     /// Deliveries whose time is over.
     pub(super) fn expired(&self, now: Timestamp) -> Option<Token> {
         self.leases.first().filter(|(until, _)| *until <= now).map(|(_, token)| *token)
-    }
-
-    /// Whether an event is about to leave.
-    pub(super) fn is_settling(&self, event: &Event, keyless: bool) -> bool {
-        let lane = Self::slot(event, keyless).1.and_then(|key| self.lanes.get(self.by_key.get(key)?));
-        lane.is_some_and(|lane| {
-            let found = lane.entries.binary_search_by_key(&event.position(), |entry| entry.event.position());
-            found.is_ok_and(|at| lane.entries[at].state == State::Settling)
-        })
     }
 
     /// What is about to be committed: to be given to [`Lanes::committed`] afterwards.

@@ -54,7 +54,10 @@ impl Machine {
             *count > 0
         });
         unit.changes.push(Change::PutDocuments { generation: GenerationId::HOST, documents });
-        Some((unit, Committing { settled: self.lanes.take_settling(), stored, copies }))
+        Some((
+            unit,
+            Committing { settled: self.lanes.take_settling(), stored, copies, read: std::mem::take(&mut self.read) },
+        ))
     }
 
     /// The unit of [`Machine::commit`] is durable.

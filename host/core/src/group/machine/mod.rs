@@ -62,6 +62,8 @@ pub(super) struct Committing {
     stored: Vec<(usize, Bytes)>,
     /// New dead letters, to be published to the group's stream for them.
     pub(super) copies: Vec<DeadLetter>,
+    /// What was acknowledged, if that is to be noted.
+    pub(super) read: Vec<Event>,
 }
 
 pub(super) struct Machine {
@@ -82,6 +84,9 @@ pub(super) struct Machine {
     replayed: Vec<(Position, Option<Event>)>,
     /// How far replays are that have handed events in again.
     progress: Vec<DocumentChange>,
+    /// Whether it matters which events were acknowledged, and those that were since the last commit.
+    pub(super) notes_read: bool,
+    read: Vec<Event>,
     pub(super) counts: Counts,
     /// How long deliveries took that were settled since this was last looked at, in microseconds.
     pub(super) took_us: Vec<i64>,
@@ -103,6 +108,8 @@ impl Machine {
             letters: Vec::new(),
             replayed: Vec::new(),
             progress: Vec::new(),
+            notes_read: false,
+            read: Vec::new(),
             counts: Counts::default(),
             took_us: Vec::new(),
         }
@@ -135,6 +142,7 @@ impl Machine {
         self.letters.clear();
         self.replayed.clear();
         self.progress.clear();
+        self.read.clear();
         self.parked.clear();
     }
 
@@ -425,7 +433,7 @@ impl Machine {
         }
         if self.record.config.delivery == Delivery::AtMostOnce {
             for one in &handed {
-                self.settle(one.token, now);
+                let _ = self.settle(one.token, now);
             }
         }
         handed

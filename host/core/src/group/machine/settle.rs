@@ -25,7 +25,7 @@ impl Machine {
                 }
                 match strategy {
                     CommitStrategy::Each => {
-                        self.settle(*token, now);
+                        self.settle_read(*token, now);
                         Settled::Durable
                     }
                     _ => {
@@ -48,7 +48,7 @@ impl Machine {
     /// Settles what a member has acknowledged; how many events that were.
     pub(in crate::group) fn settle_noted(&mut self, member: MemberId, now: Timestamp) -> usize {
         let noted = self.lanes.noted(member);
-        noted.iter().for_each(|token| self.settle(*token, now));
+        noted.iter().for_each(|token| self.settle_read(*token, now));
         noted.len()
     }
 
@@ -60,12 +60,18 @@ impl Machine {
         }
     }
 
-    pub(super) fn settle(&mut self, token: Token, now: Timestamp) {
+    pub(super) fn settle(&mut self, token: Token, now: Timestamp) -> Option<Event> {
         self.took_us.extend(self.lanes.since(token).map(|since| now.0 - since.0));
-        if let Some(gone) = self.lanes.settle(token, now) {
-            self.counts.settled += 1;
-            self.no_longer_pending(&gone);
-        }
+        let gone = self.lanes.settle(token, now)?;
+        self.counts.settled += 1;
+        self.no_longer_pending(&gone);
+        Some(gone.event)
+    }
+
+    /// Settles what a member has acknowledged.
+    fn settle_read(&mut self, token: Token, now: Timestamp) {
+        let event = self.settle(token, now);
+        self.read.extend(event.filter(|_| self.notes_read));
     }
 
     /// Settles a delivery that nobody gets to see.
@@ -114,7 +120,7 @@ impl Machine {
                     };
                     back.into_iter().for_each(|back| self.give_up(&back, &why, now));
                 }
-                Nack::Skip => self.settle(*token, now),
+                Nack::Skip => drop(self.settle(*token, now)),
             }
             Settled::Durable
         };

@@ -1,13 +1,19 @@
 //! Commits of a group: one at a time, and what is owed when it is over.
 
+use std::collections::BTreeMap;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{Runner, UnderWay, flat};
 use crate::clock::Timestamp;
+use crate::event::{Event, Offset};
 use crate::group::config::CommitStrategy;
+use crate::group::owed::Owed;
 use crate::group::{GroupError, copies};
 use crate::log::commit::CommitError;
 use crate::log_id;
+use crate::name::StreamName;
+use crate::receipt::Mark;
 use crate::store::Committed;
 
 impl Runner {
@@ -37,8 +43,9 @@ impl Runner {
                 if self.machine.record.queue {
                     self.trim.something_left(now);
                 }
+                let read = std::mem::take(&mut committing.read);
                 self.machine.committed(committing, now);
-                owed.into_iter().for_each(|owed| owed.pay(Ok(())));
+                self.note_read(read, owed).await;
             }
             Err(error) => {
                 let (event_id, group) = (log_id::GROUP_NOT_COMMITTED, &self.machine.record.name);
@@ -48,6 +55,39 @@ impl Runner {
                 self.load_until_it_works(stop).await;
             }
         }
+    }
+
+    /// Notes what was acknowledged as read by the group, and pays when that is durable: who is answered has its
+    /// receipt.
+    async fn note_read(&self, read: Vec<Event>, owed: Vec<Owed>) {
+        let mut marks: BTreeMap<StreamName, Vec<Offset>> = BTreeMap::new();
+        for event in read {
+            let stream = StreamName::from_stored(event.stream());
+            if self.context.configs.notes_group_receipts(&stream) {
+                marks.entry(stream).or_default().push(event.offset());
+            }
+        }
+        if marks.is_empty() {
+            owed.into_iter().for_each(|owed| owed.pay(Ok(())));
+            return;
+        }
+        let mut noted = Vec::with_capacity(marks.len());
+        for (stream, offsets) in marks {
+            let consumer = self.machine.record.name.clone();
+            noted.push(self.context.receipts.submit(stream, consumer, Mark::Read, offsets).await);
+        }
+        // The group need not wait for it.
+        tokio::spawn(async move {
+            let mut outcome = Ok(());
+            for noted in noted {
+                let noted = match noted {
+                    Ok(noted) => noted.outcome().await,
+                    Err(error) => Err(error),
+                };
+                outcome = outcome.and(noted.map_err(GroupError::from));
+            }
+            owed.into_iter().for_each(|owed| owed.pay(outcome.as_ref().copied()));
+        });
     }
 
     /// Commits what was acknowledged, and how far was read.
@@ -62,8 +102,10 @@ impl Runner {
             let Some(UnderWay { outcome, committing, owed }) = self.under_way.take() else { return };
             match flat(outcome.await) {
                 Ok(_) => {
+                    let mut committing = committing;
+                    let read = std::mem::take(&mut committing.read);
                     self.machine.committed(committing, self.context.clock.now());
-                    owed.into_iter().for_each(|owed| owed.pay(Ok(())));
+                    self.note_read(read, owed).await;
                 }
                 Err(error) => {
                     let error = GroupError::Commit(error);

@@ -133,6 +133,7 @@ impl Runner {
             }
             self.hear_those_who_wait(now);
             self.machine.tick(now);
+            self.machine.notes_read = self.context.configs.notes_any_group_receipts();
             for command in commands.drain(..) {
                 if let Command::Stop { reply } = command {
                     self.finish().await;
