@@ -11,12 +11,14 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 9] = [
     "wasmill/v1/event.proto",
     "wasmill/v1/log.proto",
     "wasmill/v1/stream.proto",
     "wasmill/v1/group.proto",
     "wasmill/v1/queue.proto",
+    "wasmill/v1/schedule.proto",
+    "wasmill/v1/receipt.proto",
     "wasmill/v1/plugin.proto",
     "wasmill/v1/projection.proto",
 ];

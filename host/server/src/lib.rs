@@ -13,7 +13,9 @@ mod deliveries;
 mod pages;
 mod publish;
 mod queues;
+mod receipts;
 mod rights;
+mod schedules;
 mod stream_configs;
 
 mod groups;

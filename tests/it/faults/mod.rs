@@ -12,6 +12,8 @@ mod verify;
 
 mod kill;
 
+mod receipts;
+
 mod lost;
 mod postgres;
 mod proxy;

@@ -18,6 +18,8 @@ use crate::proto::log_service_client::LogServiceClient;
 use crate::proto::plugin_service_client::PluginServiceClient;
 use crate::proto::projection_service_client::ProjectionServiceClient;
 use crate::proto::queue_service_client::QueueServiceClient;
+use crate::proto::receipt_service_client::ReceiptServiceClient;
+use crate::proto::schedule_service_client::ScheduleServiceClient;
 use crate::proto::stream_service_client::StreamServiceClient;
 
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7400";
@@ -146,6 +148,14 @@ impl Client {
 
     pub(crate) fn queues(&self) -> QueueServiceClient<Connection> {
         QueueServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn schedules(&self) -> ScheduleServiceClient<Connection> {
+        ScheduleServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn receipts(&self) -> ReceiptServiceClient<Connection> {
+        ReceiptServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn plugins(&self) -> PluginServiceClient<Connection> {

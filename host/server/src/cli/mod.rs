@@ -17,6 +17,8 @@ mod projection;
 mod publish;
 mod queue;
 mod read;
+mod receipt;
+mod schedule;
 mod scratch;
 mod serve;
 mod stream;
@@ -77,6 +79,12 @@ enum Command {
     /// Queues: streams whose messages leave when they are done
     #[command(subcommand)]
     Queue(queue::QueueCommand),
+    /// Schedules: events that are published at a time, once or again and again
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
+    /// Receipts: who was delivered, and who has read, which event
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// Plugins: write, check, deploy, look after
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -138,6 +146,8 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Group(command) => group::run(command, output).await,
         // So has `take`.
         Command::Queue(command) => queue::run(command, output).await,
+        Command::Schedule(command) => until_interrupted(schedule::run(command, output)).await,
+        Command::Receipt(command) => until_interrupted(receipt::run(command, output)).await,
         Command::DeadLetter(command) => until_interrupted(dead_letter::run(command, output)).await,
         Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
         Command::Projection(command) => until_interrupted(projection::run(command, output)).await,
@@ -260,6 +270,20 @@ mod tests {
             "wasmill queue put mail -",
             "wasmill queue put mail --type mail.due --data {} --key c-7 --delay 5s --ttl 1m",
             "wasmill queue take mail --limit 10 --wait 5s --visibility 30s --consumer worker-1",
+            "wasmill schedule put remind --stream s --type t --data {} --at 2026-12-01T09:00:00+01:00 --key k",
+            "wasmill schedule put remind --stream s --type t --data {} --in 90s --missed skip",
+            "wasmill schedule put remind --stream s --type t --data {} --every 10m",
+            "wasmill schedule put remind --stream s --type t --data {} --cron @daily --time-zone Europe/Berlin",
+            "wasmill schedule list --after a --limit 10",
+            "wasmill schedule show remind",
+            "wasmill schedule pause remind",
+            "wasmill schedule resume remind",
+            "wasmill schedule remove remind",
+            "wasmill receipt note news ann --delivered 1,2 --delivered 3 --read 1",
+            "wasmill receipt event news 7 --after ann --limit 10",
+            "wasmill receipt consumers news",
+            "wasmill receipt consumer ann --unread --stream news --limit 10",
+            "wasmill receipt streams ann",
             "wasmill plugin new my-plugin --lang rust --path d",
             "wasmill plugin check f.wasm",
             "wasmill plugin deploy f.wasm",
@@ -312,6 +336,12 @@ mod tests {
             "wasmill queue put mail mails.jsonl --type mail.due --data {}",
             "wasmill queue put mail --type mail.due",
             "wasmill queue take mail --wait 5",
+            "wasmill schedule put remind --stream s --type t --data {}",
+            "wasmill schedule put remind --stream s --type t --data {} --every 10m --in 5s",
+            "wasmill schedule put remind --stream s --type t --data {} --every 10m --time-zone UTC",
+            "wasmill schedule put remind --stream s --type t --data {} --at noon",
+            "wasmill receipt note news ann",
+            "wasmill receipt event news",
             "wasmill read --until 3 --until-time 2026-01-01T00:00:00Z",
         ] {
             assert!(parse(line).is_err(), "{line}");

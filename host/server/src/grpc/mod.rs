@@ -7,6 +7,8 @@ mod log;
 mod plugin;
 mod projection;
 mod queue;
+mod receipt;
+mod schedule;
 pub(crate) mod status;
 mod stream;
 
@@ -24,6 +26,8 @@ use crate::proto::log_service_server::{LogServiceServer, SERVICE_NAME as LOG};
 use crate::proto::plugin_service_server::{PluginServiceServer, SERVICE_NAME as PLUGIN};
 use crate::proto::projection_service_server::{ProjectionServiceServer, SERVICE_NAME as PROJECTION};
 use crate::proto::queue_service_server::{QueueServiceServer, SERVICE_NAME as QUEUE};
+use crate::proto::receipt_service_server::{ReceiptServiceServer, SERVICE_NAME as RECEIPT};
+use crate::proto::schedule_service_server::{SERVICE_NAME as SCHEDULE, ScheduleServiceServer};
 use crate::proto::stream_service_server::{SERVICE_NAME as STREAM, StreamServiceServer};
 
 const MIB: usize = 1024 * 1024;
@@ -33,6 +37,8 @@ const APPEND_MESSAGE_BYTES_MAX: usize = publish::APPEND_BYTES_MAX + MIB;
 const CHUNK_MESSAGE_BYTES_MAX: usize = 2 * MIB;
 /// Everything else is names and numbers; a filter may be long.
 const SMALL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+const SERVICES: [&str; 8] = [LOG, STREAM, GROUP, QUEUE, SCHEDULE, RECEIPT, PLUGIN, PROJECTION];
 
 const _: () = assert!(CHUNK_MESSAGE_BYTES_MAX < plugin_limits::COMPONENT_BYTES_MAX);
 
@@ -45,7 +51,7 @@ pub(crate) struct Grpc {
 impl Grpc {
     pub(crate) async fn new(app: Arc<App>) -> Self {
         let health = HealthReporter::new();
-        for service in [LOG, STREAM, GROUP, QUEUE, PLUGIN, PROJECTION] {
+        for service in SERVICES {
             health.set_service_status(service, ServingStatus::Serving).await;
         }
         let reflection = tonic_reflection::server::Builder::configure()
@@ -57,6 +63,8 @@ impl Grpc {
         let stream = StreamServiceServer::new(stream::StreamApi(Arc::clone(&app)));
         let group = GroupServiceServer::new(group::GroupApi(Arc::clone(&app)));
         let queue = QueueServiceServer::new(queue::QueueApi(Arc::clone(&app)));
+        let schedule = ScheduleServiceServer::new(schedule::ScheduleApi(Arc::clone(&app)));
+        let receipt = ReceiptServiceServer::new(receipt::ReceiptApi(Arc::clone(&app)));
         let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
         let projection = ProjectionServiceServer::new(projection::ProjectionApi(app));
         let health_service = tonic_health::server::HealthService::from_health_reporter(health.clone());
@@ -64,6 +72,8 @@ impl Grpc {
             .add_service(stream.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(group.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(queue.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
+            .add_service(schedule.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
+            .add_service(receipt.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))
             .add_service(projection.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))
@@ -75,7 +85,7 @@ impl Grpc {
 
     /// Tells health checkers to send their traffic elsewhere.
     pub(crate) async fn drain(&self) {
-        for service in ["", LOG, STREAM, GROUP, QUEUE, PLUGIN, PROJECTION] {
+        for service in [""].into_iter().chain(SERVICES) {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
     }

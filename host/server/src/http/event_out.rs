@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use wasmill_core::clock::Timestamp;
-use wasmill_core::event::{DEFAULT_CONTENT_TYPE, Event};
+use wasmill_core::event::{DEFAULT_CONTENT_TYPE, Event, NewEvent, Origin};
 
 /// RFC 3339, UTC, with as many decimals as are needed.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
@@ -23,17 +23,39 @@ pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
     optional(out, "key", event.key());
     text(out, "time", &rfc3339(event.time()));
     text(out, "recordedAt", &rfc3339(event.recorded_at()));
-    let content_type = event.content_type();
+    let (tags, headers, origin) = (event.tags(), event.headers(), event.origin());
+    payload(out, event.content_type(), event.data());
+    rest(out, tags, headers, &origin);
+    out.push(b'}');
+}
+
+/// Appends an event that is still to be published, without its id. Published, it is the same again.
+pub(crate) fn write_new(out: &mut Vec<u8>, event: &NewEvent) {
+    out.push(b'{');
+    text(out, "type", &event.event_type);
+    number(out, "schemaVersion", event.schema_version.max(1).into());
+    optional(out, "key", event.key.as_deref());
+    optional(out, "time", event.time.map(rfc3339).as_deref());
+    payload(out, event.content_type.as_deref().unwrap_or(DEFAULT_CONTENT_TYPE), &event.data);
+    let tags = event.tags.iter().map(String::as_str).collect();
+    let headers = event.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    rest(out, tags, headers, &event.origin);
+    out.push(b'}');
+}
+
+fn payload(out: &mut Vec<u8>, content_type: &str, data: &[u8]) {
     if content_type != DEFAULT_CONTENT_TYPE {
         text(out, "contentType", content_type);
     }
-    if is_json(content_type, event.data()) {
+    if is_json(content_type, data) {
         name(out, "data");
-        json(out, event.data());
+        json(out, data);
     } else {
-        text(out, "dataBase64", &BASE64.encode(event.data()));
+        text(out, "dataBase64", &BASE64.encode(data));
     }
-    let (tags, headers, origin) = (event.tags(), event.headers(), event.origin());
+}
+
+fn rest(out: &mut Vec<u8>, tags: Vec<&str>, headers: Vec<(&str, &str)>, origin: &Origin) {
     if !tags.is_empty() {
         name(out, "tags");
         list(out, b"[]", tags, string);
@@ -50,7 +72,6 @@ pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
     optional(out, "correlationId", origin.correlation_id.as_deref());
     optional(out, "causationId", origin.causation_id.as_deref());
     optional(out, "traceparent", origin.traceparent.as_deref());
-    out.push(b'}');
 }
 
 /// Data of the default type was checked when it came in; of the types built on JSON nobody promised.
@@ -115,7 +136,7 @@ mod tests {
     use bytes::{Bytes, BytesMut};
     use serde_json::{Value, json};
     use uuid::Uuid;
-    use wasmill_core::event::{NewEvent, Offset, Origin, Position, PreparedEvent, decode_run};
+    use wasmill_core::event::{Offset, Position, PreparedEvent, decode_run};
     use wasmill_core::name::StreamName;
 
     use super::*;
@@ -154,6 +175,15 @@ mod tests {
                 "headers": {"h": "1", "i": "2"}, "correlationId": "c",
             })
         );
+    }
+
+    #[test]
+    fn an_event_that_is_still_to_be_published_is_written_as_it_was_read() {
+        let body = r#"{"type":"t","schemaVersion":2,"key":"k","time":"2026-01-01T00:00:00Z","data":{"b": 1.50},"tags":["x"],"headers":{"h":"1"},"workflowId":"w"}"#;
+        let event = super::super::event_in::event(body, body, Uuid::nil(), &Default::default()).unwrap();
+        let mut out = Vec::new();
+        write_new(&mut out, &event);
+        assert_eq!(String::from_utf8(out).unwrap(), body);
     }
 
     #[test]

@@ -22,6 +22,9 @@ mod plugins;
 mod projections;
 mod publish;
 mod queues;
+mod receipts;
+pub(crate) mod schedule_out;
+mod schedules;
 mod streams;
 mod subscriptions;
 
@@ -118,6 +121,18 @@ fn table() -> Vec<Route> {
         route("/api/queues/{name}/ack", POST, post(queues::ack)),
         route("/api/queues/{name}/nack", POST, post(queues::nack)),
         route("/api/queues/{name}/extend", POST, post(queues::extend)),
+        route("/api/schedules", &["GET", "POST"], get(schedules::list).post(schedules::create)),
+        route(
+            "/api/schedules/{name}",
+            &["DELETE", "GET", "PUT"],
+            get(schedules::show).put(schedules::put).delete(schedules::remove),
+        ),
+        route("/api/schedules/{name}/pause", POST, post(schedules::pause)),
+        route("/api/schedules/{name}/resume", POST, post(schedules::resume)),
+        route("/api/event-streams/{name}/receipts", &["GET", "POST"], get(receipts::of_event).post(receipts::note)),
+        route("/api/event-streams/{name}/consumers", GET, get(receipts::consumers)),
+        route("/api/consumers/{consumer}", GET, get(receipts::streams_of)),
+        route("/api/consumers/{consumer}/receipts", GET, get(receipts::of_consumer)),
         route("/api/event-streams/subscriptions", GET, get(subscriptions::list)),
         route("/api/event-streams/subscriptions/{id}", GET, get(subscriptions::show)),
         route(

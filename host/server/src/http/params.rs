@@ -62,6 +62,10 @@ impl Params {
         value
     }
 
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.iter().any(|(given, _)| given == name)
+    }
+
     /// Values separated by commas, or given several times. In a value a comma is written `\,`.
     fn texts(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
@@ -79,6 +83,16 @@ impl Params {
                 None
             }
         }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        let text = self.text(name)?;
+        let flag = text.parse();
+        if flag.is_err() {
+            self.refuse(name, format!("`{}` is neither true nor false", text.escape_debug()));
+        }
+        flag.ok()
     }
 
     pub(crate) fn limit(&mut self, default: usize, max: usize) -> usize {

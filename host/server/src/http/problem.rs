@@ -88,7 +88,7 @@ fn fact(value: &str) -> Value {
 }
 
 /// `expected_offset` is `expectedOffset` in JSON.
-fn camel(name: &str) -> String {
+pub(super) fn camel(name: &str) -> String {
     let mut upper = false;
     let mut camel = String::with_capacity(name.len());
     for c in name.chars() {

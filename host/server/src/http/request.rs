@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wasmill_core::code::{Code, Problem};
 
@@ -92,7 +93,7 @@ pub(crate) async fn json_body(headers: &HeaderMap, body: Body, max: usize) -> Re
 }
 
 /// Reads JSON into a shape, and names the field that does not fit.
-pub(crate) fn shaped<T: DeserializeOwned>(json: &str) -> Result<T, Problem> {
+pub(crate) fn shaped<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Problem> {
     let mut reading = serde_json::Deserializer::from_str(json);
     let read = serde_path_to_error::deserialize(&mut reading).map_err(|error| {
         let path = error.path().to_string();
