@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 10] = [
     "wasmill/v1/event.proto",
     "wasmill/v1/log.proto",
     "wasmill/v1/stream.proto",
@@ -19,6 +19,7 @@ const PROTOS: [&str; 9] = [
     "wasmill/v1/queue.proto",
     "wasmill/v1/schedule.proto",
     "wasmill/v1/receipt.proto",
+    "wasmill/v1/replay.proto",
     "wasmill/v1/plugin.proto",
     "wasmill/v1/projection.proto",
 ];

@@ -8,6 +8,7 @@ mod plugin;
 mod projection;
 mod queue;
 mod receipt;
+mod replay;
 mod schedule;
 pub(crate) mod status;
 mod stream;
@@ -27,6 +28,7 @@ use crate::proto::plugin_service_server::{PluginServiceServer, SERVICE_NAME as P
 use crate::proto::projection_service_server::{ProjectionServiceServer, SERVICE_NAME as PROJECTION};
 use crate::proto::queue_service_server::{QueueServiceServer, SERVICE_NAME as QUEUE};
 use crate::proto::receipt_service_server::{ReceiptServiceServer, SERVICE_NAME as RECEIPT};
+use crate::proto::replay_service_server::{ReplayServiceServer, SERVICE_NAME as REPLAY};
 use crate::proto::schedule_service_server::{SERVICE_NAME as SCHEDULE, ScheduleServiceServer};
 use crate::proto::stream_service_server::{SERVICE_NAME as STREAM, StreamServiceServer};
 
@@ -38,7 +40,7 @@ const CHUNK_MESSAGE_BYTES_MAX: usize = 2 * MIB;
 /// Everything else is names and numbers; a filter may be long.
 const SMALL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
-const SERVICES: [&str; 8] = [LOG, STREAM, GROUP, QUEUE, SCHEDULE, RECEIPT, PLUGIN, PROJECTION];
+const SERVICES: [&str; 9] = [LOG, STREAM, GROUP, QUEUE, SCHEDULE, RECEIPT, REPLAY, PLUGIN, PROJECTION];
 
 const _: () = assert!(CHUNK_MESSAGE_BYTES_MAX < plugin_limits::COMPONENT_BYTES_MAX);
 
@@ -65,6 +67,7 @@ impl Grpc {
         let queue = QueueServiceServer::new(queue::QueueApi(Arc::clone(&app)));
         let schedule = ScheduleServiceServer::new(schedule::ScheduleApi(Arc::clone(&app)));
         let receipt = ReceiptServiceServer::new(receipt::ReceiptApi(Arc::clone(&app)));
+        let replay = ReplayServiceServer::new(replay::ReplayApi(Arc::clone(&app)));
         let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
         let projection = ProjectionServiceServer::new(projection::ProjectionApi(app));
         let health_service = tonic_health::server::HealthService::from_health_reporter(health.clone());
@@ -74,6 +77,7 @@ impl Grpc {
             .add_service(queue.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(schedule.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(receipt.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
+            .add_service(replay.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))
             .add_service(projection.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))

@@ -23,6 +23,8 @@ mod projections;
 mod publish;
 mod queues;
 mod receipts;
+pub(crate) mod replay_out;
+mod replays;
 pub(crate) mod schedule_out;
 mod schedules;
 mod streams;
@@ -150,6 +152,12 @@ fn table() -> Vec<Route> {
             POST,
             post(subscriptions::reset_offset),
         ),
+        route("/api/replays", &["GET", "POST"], get(replays::list).post(replays::start)),
+        route("/api/replays/{id}", GET, get(replays::show)),
+        route("/api/replays/{id}/pause", POST, post(replays::pause)),
+        route("/api/replays/{id}/resume", POST, post(replays::resume)),
+        route("/api/replays/{id}/cancel", POST, post(replays::cancel)),
+        route("/api/replays/{id}/events", GET, get(replays::events)),
         route("/api/plugins", &["GET", "POST"], get(plugins::list).post(plugins::deploy)),
         route("/api/plugins/check", POST, post(plugins::check)),
         route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),
