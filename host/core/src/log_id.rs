@@ -26,6 +26,8 @@ pub const RETENTION_INTERRUPTED: u32 = 1022;
 
 pub const FOLLOW_STARTED: u32 = 2001;
 pub const FOLLOW_ENDED: u32 = 2002;
+pub const PUSH_STARTED: u32 = 2010;
+pub const PUSH_ENDED: u32 = 2011;
 
 pub const GROUP_CREATED: u32 = 3001;
 pub const GROUP_CHANGED: u32 = 3002;

@@ -19,6 +19,9 @@ mod stream_configs;
 mod groups;
 mod grpc;
 mod http;
+mod hub;
+mod push;
+mod ws;
 
 mod front;
 pub mod serve;

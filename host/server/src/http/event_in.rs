@@ -137,7 +137,7 @@ pub(super) fn malformed(error: &serde_json::Error, lines_before: usize) -> Probl
 }
 
 /// The error's text without its place, which is relative to the part that was read.
-pub(super) fn cause(error: &serde_json::Error) -> String {
+pub(crate) fn cause(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     if text.ends_with(&place) {

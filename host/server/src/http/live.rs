@@ -40,13 +40,14 @@ pub(super) async fn stream(
     mut params: Params,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
-    let from = params.bound(["from", "fromTime"], Offset);
+    let (from, filter) = (params.bound(["from", "fromTime"], Offset), params.filter_in_stream());
+    params.token();
     params.finish()?;
     let stream = stream_name(&name)?;
     rights::may_read(&app.host.stream_configs, &stream)?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Offset(next))).or(from);
     let from = pages::start_in_stream(&app, &stream, from).await.map_err(failed)?;
-    Ok(sent(pages::follow_stream(&app, VIA, from, stream), from.0, |event| event.offset().0))
+    Ok(sent(pages::follow_stream(&app, VIA, (stream, from), filter), from.0, |event| event.offset().0))
 }
 
 pub(super) async fn log(
@@ -55,6 +56,7 @@ pub(super) async fn log(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Position), params.filter());
+    params.token();
     params.finish()?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Position(next))).or(from);
     let from = pages::start_in_log(&app, from).await.map_err(failed)?;
