@@ -51,7 +51,9 @@ async fn a_browser_that_does_not_read_slows_only_itself() {
     // Whatever reading once costs is there before the others come.
     let mut fast = greeted(&host, "").await;
     subscribe(&mut fast, "large").await;
+    let started = Instant::now();
     read_all(&mut fast).await;
+    println!("alone {EVENTS} events took {:?}", started.elapsed());
     let before = memory(&host);
     let mut stuck = Vec::new();
     for _ in 0..STUCK {
@@ -75,6 +77,41 @@ async fn a_browser_that_does_not_read_slows_only_itself() {
     drop((stuck, fast, other));
     all_gone(&host).await;
     host.assert_healthy().await;
+}
+
+/// Followers were polled with their connection once. When a client took nothing, theirs stood still in the middle
+/// of a read, with a connection to the database: a few such clients made the store unreachable for everyone.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_keeps_nothing_from_others() {
+    const STREAMS: usize = 30;
+    const CLIENTS: usize = 8;
+    let host = TestHost::start().await;
+    let events: Vec<_> = (0..40).map(|_| json!({ "type": "t", "data": "x".repeat(EVENT_BYTES) })).collect();
+    for n in 0..STREAMS {
+        host.publish(&format!("large-{n}"), &json!(events)).await;
+    }
+    let mut stuck = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut socket = greeted(&host, "").await;
+        for n in 0..STREAMS {
+            subscribe(&mut socket, &format!("large-{n}")).await;
+        }
+        stuck.push(socket);
+    }
+    until(&host, "wasmill_push_subscriptions", (STREAMS * CLIENTS) as f64).await;
+    for n in 0..STREAMS {
+        let (status, body) = host.get(&format!("/api/event-streams/large-{n}/events?limit=1")).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let mut other = greeted(&host, "").await;
+    subscribe(&mut other, "large-7").await;
+    let mut next = 0;
+    while next < 40 {
+        let said = hear(&mut other).await.expect("more");
+        next += said.iter().filter(|message| message["target"] == "EventReceived").count();
+    }
+    drop((stuck, other));
+    all_gone(&host).await;
 }
 
 /// Gone without a word, over every transport.
