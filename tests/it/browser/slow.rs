@@ -67,6 +67,11 @@ async fn a_browser_that_does_not_read_slows_only_itself() {
     subscribe(&mut other, "large").await;
     read_all(&mut other).await;
     println!("beside {STUCK} stuck ones {EVENTS} events took {:?}", started.elapsed());
+    let started = Instant::now();
+    let mut later = greeted(&host, "").await;
+    subscribe(&mut later, "large").await;
+    read_all(&mut later).await;
+    println!("when those have filled their lines it takes {:?}", started.elapsed());
     host.publish("large", &json!([{ "type": "t", "data": {} }])).await;
     hear(&mut other).await.expect("a live event");
     let delivered = metric(&host, "wasmill_events_delivered_total{via=\"signalr-websocket\"}").await;
@@ -74,7 +79,7 @@ async fn a_browser_that_does_not_read_slows_only_itself() {
     println!("{STUCK} stuck connections cost {} KiB each; {delivered} events delivered", grown / 1024 / STUCK);
     assert!(grown < STUCK * STUCK_BYTES_MAX, "{grown} bytes for {STUCK} stuck connections");
     assert!(delivered < (EVENTS as f64) * 20.0, "nothing is read for who takes nothing: {delivered}");
-    drop((stuck, fast, other));
+    drop((stuck, fast, other, later));
     all_gone(&host).await;
     host.assert_healthy().await;
 }

@@ -42,8 +42,8 @@ pub(crate) const HEARD_MAX: usize = 16;
 const ANSWERS_MAX: usize = 64;
 /// Proxies close what is silent, and clients give up after 30 s.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(15);
-/// Clients give a sign of life every 15 s; one that missed two is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// Clients give a sign of life every 15 s, but browsers let the timers of a page in the background run late.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A client that takes nothing for so long is cut off.
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// For the last words to a client.
