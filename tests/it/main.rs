@@ -10,6 +10,7 @@ mod support;
 
 mod append;
 mod bad_input;
+mod browser;
 mod cli;
 mod cli_groups;
 mod cli_queues;

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::extract::Query;
 use axum::http::{HeaderMap, Uri, header};
 use subtle::ConstantTimeEq;
 use wasmill_core::code::{Code, Problem};
@@ -26,6 +27,9 @@ const PUBLIC: [&str; 5] =
     ["/health", "/health/live", "/health/ready", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 const PUBLIC_PREFIX: &str = "/errors/";
 
+/// The token, where it may stand behind the `?`.
+pub(crate) const TOKEN_PARAMETER: &str = "access_token";
+
 impl Access {
     pub(crate) fn new(config: &AccessConfig, listen: SocketAddr) -> Self {
         Self {
@@ -41,7 +45,7 @@ impl Access {
         let host = host_of(uri, headers)?;
         self.check_host(host)?;
         self.check_origin(headers, host)?;
-        self.check_token(uri.path(), headers)
+        self.check_token(uri, headers)
     }
 
     /// The origin of a page on another host that was invited: it gets CORS headers.
@@ -79,9 +83,10 @@ impl Access {
         Err(Problem::new(Code::Forbidden, message).with("origin", "not an allowed origin"))
     }
 
-    fn check_token(&self, path: &str, headers: &HeaderMap) -> Result<Principal, Problem> {
+    fn check_token(&self, uri: &Uri, headers: &HeaderMap) -> Result<Principal, Problem> {
         let Some(token) = &self.token else { return Ok(Principal::Anonymous) };
-        match bearer(headers) {
+        let (path, queried) = (uri.path(), in_query(uri));
+        match bearer(headers).or(queried.as_deref().map(str::as_bytes)) {
             Some(given) if bool::from(given.ct_eq(token.as_bytes())) => Ok(Principal::Token),
             None if PUBLIC.contains(&path) || path.starts_with(PUBLIC_PREFIX) => Ok(Principal::Anonymous),
             Some(_) => Err(Problem::new(Code::Unauthenticated, "the token is not the one of this host")),
@@ -123,6 +128,17 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+/// A browser cannot set headers on a WebSocket or an `EventSource`, so what they lead to takes the token as a
+/// parameter as well. Nowhere else: URLs end up in logs and histories.
+fn in_query(uri: &Uri) -> Option<String> {
+    let path = uri.path();
+    if !(path == "/api/ws" || path.starts_with("/hubs/") || path.ends_with("/events/live")) {
+        return None;
+    }
+    let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+    given.into_iter().find(|(name, _)| name == TOKEN_PARAMETER).map(|(_, token)| token)
 }
 
 #[cfg(test)]
@@ -192,6 +208,12 @@ mod tests {
         assert_eq!(admit(&access, "/metrics", &[host]), Err(Code::Unauthenticated));
         assert_eq!(admit(&access, "/health/ready", &[host]), Ok(Principal::Anonymous));
         assert_eq!(admit(&access, "/errors/overloaded", &[host]), Ok(Principal::Anonymous));
+        let queried = |path: &str, token: &str| admit(&access, &format!("{path}?x=1&access_token={token}"), &[host]);
+        for path in ["/hubs/events", "/hubs/events/negotiate", "/api/ws", "/api/events/live"] {
+            assert_eq!(queried(path, "0123456789abcde%66"), Ok(Principal::Token), "{path}");
+            assert_eq!(queried(path, "0123456789abcde"), Err(Code::Unauthenticated), "{path}");
+        }
+        assert_eq!(queried("/api/log", token), Err(Code::Unauthenticated));
         assert!(!access.is_trusted(&Principal::Anonymous));
     }
 }

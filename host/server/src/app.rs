@@ -11,6 +11,8 @@ use wasmill_core::host::Host;
 use wasmill_core::principal::Principal;
 
 use crate::access::Access;
+use crate::hub;
+use crate::push::Push;
 
 /// The host as its faces see it. Shared, never copied.
 pub(crate) struct App {
@@ -19,6 +21,10 @@ pub(crate) struct App {
     /// Cancelled when the host begins to stop: whatever would go on for ever ends then.
     pub(crate) drain: CancellationToken,
     pub(crate) started: Instant,
+    /// Connections over which events are pushed.
+    pub(crate) push: Push,
+    /// Those of the SignalR hub that have a name.
+    pub(crate) hub: hub::Registry,
 }
 
 impl App {

@@ -14,6 +14,7 @@ mod pages;
 mod publish;
 mod queues;
 mod receipts;
+mod replays;
 mod rights;
 mod schedules;
 mod stream_configs;
@@ -21,6 +22,9 @@ mod stream_configs;
 mod groups;
 mod grpc;
 mod http;
+mod hub;
+mod push;
+mod ws;
 
 mod front;
 pub mod serve;

@@ -3,7 +3,7 @@
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::NewEvent;
 use wasmill_core::group::Membership;
-use wasmill_core::group::message::{DELAY_MS, TIME_TO_LIVE_MS};
+use wasmill_core::group::message::{DELAY_MS, PRIORITY, PRIORITY_MAX, TIME_TO_LIVE_MS};
 use wasmill_core::limits::group as limits;
 use wasmill_core::name::StreamName;
 
@@ -25,8 +25,13 @@ pub(crate) async fn consumer(app: &App, queue: &str, consumer: &str) -> Result<M
     app.host.groups.attach(&group, consumer).await.map_err(report)
 }
 
-/// Writes into a message's headers when it may be handed out.
-pub(crate) fn time(event: &mut NewEvent, delay_ms: u64, time_to_live_ms: u64) -> Result<(), Problem> {
+/// Writes into a message's headers when it may be handed out, and before which others.
+pub(crate) fn wishes(
+    event: &mut NewEvent,
+    delay_ms: u64,
+    time_to_live_ms: u64,
+    priority: Option<u32>,
+) -> Result<(), Problem> {
     let mut say = |name: &str, at: &str, ms: u64| {
         if ms > limits::DELAY_MS_MAX {
             let text = format!("{ms} is more than {}, which is ten years", limits::DELAY_MS_MAX);
@@ -38,5 +43,12 @@ pub(crate) fn time(event: &mut NewEvent, delay_ms: u64, time_to_live_ms: u64) ->
         Ok(())
     };
     say(DELAY_MS, "delay_ms", delay_ms)?;
-    say(TIME_TO_LIVE_MS, "time_to_live_ms", time_to_live_ms)
+    say(TIME_TO_LIVE_MS, "time_to_live_ms", time_to_live_ms)?;
+    let Some(priority) = priority else { return Ok(()) };
+    if priority > u32::from(PRIORITY_MAX) {
+        let text = format!("{priority} is out of range: 0 to {PRIORITY_MAX}");
+        return Err(Problem::new(Code::InvalidArgument, format!("priority: {text}")).with("priority", text));
+    }
+    event.headers.push((PRIORITY.to_owned(), priority.to_string()));
+    Ok(())
 }

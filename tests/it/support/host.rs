@@ -54,6 +54,18 @@ impl TestHost {
         started.unwrap_or_else(|log| panic!("the host ended: {}", log.join("\n")))
     }
 
+    /// Starts on what an earlier host has left, where its clients look for it.
+    pub async fn start_again(dir: Arc<tempfile::TempDir>, url: &str) -> Self {
+        Self::start_again_with(dir, url, &[]).await
+    }
+
+    pub async fn start_again_with(dir: Arc<tempfile::TempDir>, url: &str, flags: &[&str]) -> Self {
+        let mut command = command_at(dir.path(), url.trim_start_matches("http://"));
+        command.args(flags);
+        let started = Self::try_start(command, dir).await;
+        started.unwrap_or_else(|log| panic!("the host ended: {}", log.join("\n")))
+    }
+
     /// Runs a command that becomes a host; what it has logged if it ends instead of listening.
     pub async fn try_start(mut command: Command, dir: Arc<tempfile::TempDir>) -> Result<Self, Vec<String>> {
         let mut child = command.spawn().expect("the binary starts");
@@ -211,9 +223,13 @@ impl Drop for TestHost {
 }
 
 pub fn command(dir: &Path) -> Command {
+    command_at(dir, "127.0.0.1:0")
+}
+
+fn command_at(dir: &Path, address: &str) -> Command {
     let mut command = Command::new(binary());
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+        .args(["serve", "--listen", address, "--log-format", "json", "--data-dir"])
         .arg(dir)
         .current_dir(dir)
         .env_remove("RUST_LOG")

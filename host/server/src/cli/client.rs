@@ -19,6 +19,7 @@ use crate::proto::plugin_service_client::PluginServiceClient;
 use crate::proto::projection_service_client::ProjectionServiceClient;
 use crate::proto::queue_service_client::QueueServiceClient;
 use crate::proto::receipt_service_client::ReceiptServiceClient;
+use crate::proto::replay_service_client::ReplayServiceClient;
 use crate::proto::schedule_service_client::ScheduleServiceClient;
 use crate::proto::stream_service_client::StreamServiceClient;
 
@@ -156,6 +157,10 @@ impl Client {
 
     pub(crate) fn receipts(&self) -> ReceiptServiceClient<Connection> {
         ReceiptServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn replays(&self) -> ReplayServiceClient<Connection> {
+        ReplayServiceClient::new(self.connection.clone())
     }
 
     pub(crate) fn plugins(&self) -> PluginServiceClient<Connection> {

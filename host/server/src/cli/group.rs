@@ -2,7 +2,7 @@
 
 mod consume;
 mod create;
-mod place;
+pub(super) mod place;
 pub(super) mod status;
 
 use clap::{Args, Subcommand};

@@ -18,6 +18,7 @@ mod publish;
 mod queue;
 mod read;
 mod receipt;
+mod replay;
 mod schedule;
 mod scratch;
 mod serve;
@@ -85,6 +86,9 @@ enum Command {
     /// Receipts: who was delivered, and who has read, which event
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
+    /// Replays: the past once more, at a pace, for a group, a projection or this command
+    #[command(subcommand)]
+    Replay(replay::ReplayCommand),
     /// Plugins: write, check, deploy, look after
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -148,6 +152,8 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command, output).await,
         Command::Schedule(command) => until_interrupted(schedule::run(command, output)).await,
         Command::Receipt(command) => until_interrupted(receipt::run(command, output)).await,
+        // A replay that is watched goes on without its watcher, which says so.
+        Command::Replay(command) => replay::run(command, output).await,
         Command::DeadLetter(command) => until_interrupted(dead_letter::run(command, output)).await,
         Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
         Command::Projection(command) => until_interrupted(projection::run(command, output)).await,
@@ -268,7 +274,7 @@ mod tests {
             "wasmill queue show mail",
             "wasmill queue put mail mails.jsonl",
             "wasmill queue put mail -",
-            "wasmill queue put mail --type mail.due --data {} --key c-7 --delay 5s --ttl 1m",
+            "wasmill queue put mail --type mail.due --data {} --key c-7 --delay 5s --ttl 1m --priority 9",
             "wasmill queue take mail --limit 10 --wait 5s --visibility 30s --consumer worker-1",
             "wasmill schedule put remind --stream s --type t --data {} --at 2026-12-01T09:00:00+01:00 --key k",
             "wasmill schedule put remind --stream s --type t --data {} --in 90s --missed skip",
@@ -284,6 +290,16 @@ mod tests {
             "wasmill receipt consumers news",
             "wasmill receipt consumer ann --unread --stream news --limit 10",
             "wasmill receipt streams ann",
+            "wasmill replay start --group billing --from 7 --until 2026-01-01T00:00:00Z --rate 10000 --detach",
+            "wasmill replay start --client --stream order-1 --from-offset 7 --until-offset 9 --speed 60",
+            "wasmill replay start --projection flights --rate 10000",
+            "wasmill replay list",
+            "wasmill replay show ID",
+            "wasmill replay watch ID",
+            "wasmill replay receive ID --after 7",
+            "wasmill replay pause ID",
+            "wasmill replay resume ID",
+            "wasmill replay cancel ID",
             "wasmill plugin new my-plugin --lang rust --path d",
             "wasmill plugin check f.wasm",
             "wasmill plugin deploy f.wasm",
@@ -342,6 +358,9 @@ mod tests {
             "wasmill schedule put remind --stream s --type t --data {} --at noon",
             "wasmill receipt note news ann",
             "wasmill receipt event news",
+            "wasmill replay start",
+            "wasmill replay start --client --group billing",
+            "wasmill queue put mail --type t --data {} --priority 10",
             "wasmill read --until 3 --until-time 2026-01-01T00:00:00Z",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use wasmill_core::event::{Event, Offset, Origin, Position};
 use wasmill_core::limits::read as limits;
+use wasmill_core::log::filter::Filter;
 use wasmill_core::log::read::ReadError;
 use wasmill_core::name::Pattern;
 
@@ -113,7 +114,7 @@ impl LogService for LogApi {
         let from = from.map_err(|problem| status(&problem))?;
         rights::may_read(&self.0.host.stream_configs, &stream).map_err(|problem| status(&problem))?;
         let from = pages::start_in_stream(&self.0, &stream, from).await.map_err(refuse)?;
-        let batches = pages::follow_stream(&self.0, VIA, from, stream);
+        let batches = pages::follow_stream(&self.0, VIA, (stream, from), Filter::default());
         Ok(in_messages(batches, |events, _| proto::FollowStreamResponse { events }))
     }
 

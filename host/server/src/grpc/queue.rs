@@ -24,12 +24,12 @@ impl QueueService for QueueApi {
         let defaults = origin_of(request.metadata().as_ref()).map_err(|problem| status(&problem))?;
         let proto::EnqueueRequest { queue, messages } = request.into_inner();
         queues::group(&self.0, &queue).await.map_err(|problem| status(&problem))?;
-        let times: Vec<_> = messages.iter().map(|message| (message.delay_ms, message.time_to_live_ms)).collect();
+        let wishes: Vec<_> = messages.iter().map(|one| (one.delay_ms, one.time_to_live_ms, one.priority)).collect();
         let events = messages.into_iter().map(|message| message.event.unwrap_or_default()).collect();
         let append = proto::AppendRequest { stream: queue, events, ..proto::AppendRequest::default() };
         let mut publication = convert::append(append, &defaults).map_err(|problem| status(&problem))?;
-        for (event, (delay, time_to_live)) in publication.append.events.iter_mut().zip(times) {
-            queues::time(event, delay, time_to_live).map_err(|problem| status(&problem))?;
+        for (event, (delay, time_to_live, priority)) in publication.append.events.iter_mut().zip(wishes) {
+            queues::wishes(event, delay, time_to_live, priority).map_err(|problem| status(&problem))?;
         }
         let answer = publish::append(&self.0, publication).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(match answer {

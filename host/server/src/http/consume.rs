@@ -58,7 +58,7 @@ struct Refuse {
 /// A member's no, said in one of four ways.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct RefusalJson {
+pub(crate) struct RefusalJson {
     retry: Option<String>,
     delay_ms: Option<u64>,
     park: Option<String>,
@@ -80,10 +80,10 @@ struct OfSession {
 }
 
 /// Gathers what is wrong with a body.
-pub(super) struct Wrong(Problem);
+pub(crate) struct Wrong(Problem);
 
 impl Wrong {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Problem::new(Code::InvalidArgument, "the body is not as it should be"))
     }
 
@@ -92,7 +92,7 @@ impl Wrong {
         self.0 = problem.with(at, message);
     }
 
-    pub(super) fn range(&mut self, at: &str, number: u64, min: u64, max: u64) -> u64 {
+    pub(crate) fn range(&mut self, at: &str, number: u64, min: u64, max: u64) -> u64 {
         if !(min..=max).contains(&number) {
             self.add(at, format!("{number} is out of range: {min} to {max}"));
         }
@@ -106,7 +106,7 @@ impl Wrong {
         })
     }
 
-    pub(super) fn tokens(&mut self, tokens: &[Token]) {
+    pub(crate) fn tokens(&mut self, tokens: &[Token]) {
         self.range("tokens", tokens.len() as u64, 1, limits::TOKENS_MAX as u64);
     }
 
@@ -116,7 +116,7 @@ impl Wrong {
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), Problem> {
+    pub(crate) fn finish(self) -> Result<(), Problem> {
         if self.0.details.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }
@@ -176,17 +176,23 @@ pub(super) async fn pull(
 pub(super) fn handed(list: &str, handings: &[Handing]) -> Response<Body> {
     let mut out = Vec::with_capacity(32 + handings.iter().map(|one| 64 + one.event.raw().len() * 2).sum::<usize>());
     out.extend_from_slice(format!("{{\"{list}\":[").as_bytes());
-    for (index, Handing { token, event, tries }) in handings.iter().enumerate() {
+    for (index, one) in handings.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        let head = format!("{{\"token\":{token},\"refused\":{},\"lost\":{},\"event\":", tries.refused, tries.lost);
-        out.extend_from_slice(head.as_bytes());
-        event_out::write(&mut out, event);
+        out.push(b'{');
+        delivery(&mut out, one);
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");
     typed("application/json", Body::from(out))
+}
+
+/// The fields of a delivery, without the braces.
+pub(crate) fn delivery(out: &mut Vec<u8>, Handing { token, event, tries }: &Handing) {
+    let head = format!("\"token\":{token},\"refused\":{},\"lost\":{},\"event\":", tries.refused, tries.lost);
+    out.extend_from_slice(head.as_bytes());
+    event_out::write(out, event);
 }
 
 pub(super) async fn ack(
@@ -225,7 +231,7 @@ pub(super) async fn nack(
 }
 
 impl RefusalJson {
-    pub(super) fn read(self, wrong: &mut Wrong) -> Nack {
+    pub(crate) fn read(self, wrong: &mut Wrong) -> Nack {
         match self {
             RefusalJson { retry: Some(error), delay_ms: None, park: None, skip: None } => {
                 wrong.error("refusal.retry", &error);
@@ -298,12 +304,17 @@ async fn of_session(app: &App, group: &str, headers: &HeaderMap, body: Body) -> 
 }
 
 pub(super) fn outcomes(settled: &[Settled]) -> Json<Value> {
+    Json(json!({ "outcomes": words(settled) }))
+}
+
+/// What became of each delivery.
+pub(crate) fn words(settled: &[Settled]) -> Vec<&'static str> {
     let word = |settled: &Settled| match settled {
         Settled::Durable => "durable",
         Settled::Noted => "noted",
         Settled::Superseded => "superseded",
     };
-    Json(json!({ "outcomes": settled.iter().map(word).collect::<Vec<_>>() }))
+    settled.iter().map(word).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 
 pub(crate) fn preflight(origin: &str) -> Response<Body> {
     const HEADERS: &str = "authorization, content-type, if-match, if-none-match, idempotency-key, last-event-id, \
-                           traceparent, x-correlation-id, x-workflow-id, x-causation-id";
+                           traceparent, x-correlation-id, x-workflow-id, x-causation-id, \
+                           x-requested-with, x-signalr-user-agent";
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -26,6 +27,8 @@ pub(crate) fn allow(headers: &mut HeaderMap, origin: &str) {
     const EXPOSED: &str = "etag, retry-after, wasmill-next-position, x-correlation-id";
     let Ok(origin) = HeaderValue::from_str(origin) else { return };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    // The SignalR client asks for it. There are no cookies here, and the origin was invited by name.
+    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     headers.append(header::VARY, HeaderValue::from_static("origin"));
 }

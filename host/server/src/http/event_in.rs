@@ -11,6 +11,7 @@ use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::{DEFAULT_CONTENT_TYPE, NewEvent, Origin};
+use wasmill_core::group::message::PRIORITY_MAX;
 use wasmill_core::limits::group as queue_limits;
 use wasmill_core::limits::publish as limits;
 
@@ -41,6 +42,7 @@ struct EventJson<'a> {
     /// Of a queue's message alone, as the next one.
     delay_ms: Option<u64>,
     time_to_live_ms: Option<u64>,
+    priority: Option<u64>,
 }
 
 /// `"data": null` is the JSON value null, not a missing field.
@@ -137,7 +139,7 @@ pub(super) fn malformed(error: &serde_json::Error, lines_before: usize) -> Probl
 }
 
 /// The error's text without its place, which is relative to the part that was read.
-pub(super) fn cause(error: &serde_json::Error) -> String {
+pub(crate) fn cause(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     if text.ends_with(&place) {
@@ -153,7 +155,7 @@ pub(crate) type Mistakes = Vec<(&'static str, String)>;
 pub(crate) fn event(body: &str, text: &str, id: Uuid, defaults: &Defaults) -> Result<NewEvent, Mistakes> {
     let json = parsed(body, text)?;
     let of_a_queue = "only messages of a queue have it: POST /api/queues/{name}/messages";
-    let wrong: Mistakes = [(".delayMs", json.delay_ms), (".timeToLiveMs", json.time_to_live_ms)]
+    let wrong: Mistakes = [(".delayMs", json.delay_ms), (".timeToLiveMs", json.time_to_live_ms), (".priority", json.priority)]
         .into_iter()
         .filter_map(|(field, given)| given.map(|_| (field, of_a_queue.to_owned())))
         .collect();
@@ -164,13 +166,17 @@ fn message(body: &str, text: &str, id: Uuid, defaults: &Defaults) -> Result<NewE
     let json = parsed(body, text)?;
     let max = queue_limits::DELAY_MS_MAX;
     let (delay_ms, time_to_live_ms) = (json.delay_ms.unwrap_or(0), json.time_to_live_ms.unwrap_or(0));
-    let wrong: Mistakes = [(".delayMs", delay_ms), (".timeToLiveMs", time_to_live_ms)]
+    let mut wrong: Mistakes = [(".delayMs", delay_ms), (".timeToLiveMs", time_to_live_ms)]
         .into_iter()
         .filter(|(_, ms)| *ms > max)
         .map(|(field, ms)| (field, format!("{ms} is out of range: 0 to {max}, which is ten years")))
         .collect();
+    let priority = json.priority.map(|priority| u32::try_from(priority).unwrap_or(u32::MAX));
+    if let Some(priority) = priority.filter(|priority| *priority > u32::from(PRIORITY_MAX)) {
+        wrong.push((".priority", format!("{priority} is out of range: 0 to {PRIORITY_MAX}")));
+    }
     let mut event = converted(json, id, defaults, wrong)?;
-    queues::time(&mut event, delay_ms, time_to_live_ms).map_err(|problem| vec![("", problem.message)])?;
+    queues::wishes(&mut event, delay_ms, time_to_live_ms, priority).map_err(|problem| vec![("", problem.message)])?;
     Ok(event)
 }
 
@@ -373,16 +379,19 @@ mod tests {
 
     #[test]
     fn a_message_says_when_it_may_be_handed_out_and_an_event_does_not() {
-        let body = Bytes::from_static(br#"{"type":"a","data":1,"headers":{"h":"1"},"delayMs":5,"timeToLiveMs":7}"#);
+        let body = Bytes::from_static(br#"{"type":"a","data":1,"headers":{"h":"1"},"delayMs":5,"timeToLiveMs":7,"priority":9}"#);
         let messages = |body: &Bytes| messages(body, Layout::Json, &Defaults::default());
         let headers = messages(&body).unwrap().remove(0).headers;
-        let expected = [("h", "1"), ("wasmill-delay-ms", "5"), ("wasmill-time-to-live-ms", "7")];
+        let expected =
+            [("h", "1"), ("wasmill-delay-ms", "5"), ("wasmill-time-to-live-ms", "7"), ("wasmill-priority", "9")];
         assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let refused = events(&body, Layout::Json, &Defaults::default()).unwrap_err();
         let at: Vec<_> = details(&refused).iter().map(|(at, _)| *at).collect();
-        assert_eq!(at, ["events[0].delayMs", "events[0].timeToLiveMs"]);
+        assert_eq!(at, ["events[0].delayMs", "events[0].timeToLiveMs", "events[0].priority"]);
         let refused = messages(&Bytes::from_static(br#"{"type":"a","data":1,"delayMs":400000000000}"#)).unwrap_err();
         assert_eq!(details(&refused)[0].0, "events[0].delayMs");
+        let refused = messages(&Bytes::from_static(br#"{"type":"a","data":1,"priority":10}"#)).unwrap_err();
+        assert_eq!(details(&refused)[0].0, "events[0].priority");
     }
 
     #[test]

@@ -11,73 +11,155 @@ pub(crate) fn rfc3339(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.0).map_or_else(|_| format!("{} us", time.0), |time| time.to_string())
 }
 
+/// What the fields of an event are called.
+pub(crate) struct Words {
+    position: &'static str,
+    offset: &'static str,
+    stream: &'static str,
+    id: &'static str,
+    event_type: &'static str,
+    schema_version: &'static str,
+    key: &'static str,
+    time: &'static str,
+    recorded_at: &'static str,
+    content_type: &'static str,
+    data: &'static str,
+    data_base64: &'static str,
+    tags: &'static str,
+    headers: &'static str,
+    workflow_id: &'static str,
+    correlation_id: &'static str,
+    causation_id: &'static str,
+    traceparent: &'static str,
+    /// Whether a content type, tags and headers stand there though they say nothing new.
+    whole: bool,
+}
+
+/// As the HTTP face writes them.
+const PLAIN: Words = Words {
+    position: "position",
+    offset: "offset",
+    stream: "stream",
+    id: "id",
+    event_type: "type",
+    schema_version: "schemaVersion",
+    key: "key",
+    time: "time",
+    recorded_at: "recordedAt",
+    content_type: "contentType",
+    data: "data",
+    data_base64: "dataBase64",
+    tags: "tags",
+    headers: "headers",
+    workflow_id: "workflowId",
+    correlation_id: "correlationId",
+    causation_id: "causationId",
+    traceparent: "traceparent",
+    whole: false,
+};
+
+/// As the SignalR hub writes them.
+pub(crate) static CAMEL: Words =
+    Words { stream: "streamName", id: "eventId", event_type: "eventType", whole: true, ..PLAIN };
+
+/// The same for .NET clients that map names as they stand.
+pub(crate) static PASCAL: Words = Words {
+    position: "Position",
+    offset: "Offset",
+    stream: "StreamName",
+    id: "EventId",
+    event_type: "EventType",
+    schema_version: "SchemaVersion",
+    key: "Key",
+    time: "Time",
+    recorded_at: "RecordedAt",
+    content_type: "ContentType",
+    data: "Data",
+    data_base64: "DataBase64",
+    tags: "Tags",
+    headers: "Headers",
+    workflow_id: "WorkflowId",
+    correlation_id: "CorrelationId",
+    causation_id: "CausationId",
+    traceparent: "Traceparent",
+    whole: true,
+};
+
 /// Appends `event` to `out`, on one line.
 pub(crate) fn write(out: &mut Vec<u8>, event: &Event) {
+    write_in(&PLAIN, out, event);
+}
+
+/// The same in other words.
+pub(crate) fn write_in(words: &Words, out: &mut Vec<u8>, event: &Event) {
     out.push(b'{');
-    number(out, "position", event.position().0);
-    number(out, "offset", event.offset().0);
-    text(out, "stream", event.stream());
-    text(out, "id", &event.id().to_string());
-    text(out, "type", event.event_type());
-    number(out, "schemaVersion", event.schema_version().into());
-    optional(out, "key", event.key());
-    text(out, "time", &rfc3339(event.time()));
-    text(out, "recordedAt", &rfc3339(event.recorded_at()));
+    number(out, words.position, event.position().0);
+    number(out, words.offset, event.offset().0);
+    text(out, words.stream, event.stream());
+    text(out, words.id, &event.id().to_string());
+    text(out, words.event_type, event.event_type());
+    number(out, words.schema_version, event.schema_version().into());
+    optional(out, words.key, event.key());
+    text(out, words.time, &rfc3339(event.time()));
+    text(out, words.recorded_at, &rfc3339(event.recorded_at()));
     let (tags, headers, origin) = (event.tags(), event.headers(), event.origin());
-    payload(out, event.content_type(), event.data());
-    rest(out, tags, headers, &origin);
+    payload(words, out, event.content_type(), event.data());
+    rest(words, out, tags, headers, &origin);
     out.push(b'}');
 }
 
 /// Appends an event that is still to be published, without its id. Published, it is the same again.
 pub(crate) fn write_new(out: &mut Vec<u8>, event: &NewEvent) {
+    let words = &PLAIN;
     out.push(b'{');
-    text(out, "type", &event.event_type);
-    number(out, "schemaVersion", event.schema_version.max(1).into());
-    optional(out, "key", event.key.as_deref());
-    optional(out, "time", event.time.map(rfc3339).as_deref());
-    payload(out, event.content_type.as_deref().unwrap_or(DEFAULT_CONTENT_TYPE), &event.data);
+    text(out, words.event_type, &event.event_type);
+    number(out, words.schema_version, event.schema_version.max(1).into());
+    optional(out, words.key, event.key.as_deref());
+    optional(out, words.time, event.time.map(rfc3339).as_deref());
+    payload(words, out, event.content_type.as_deref().unwrap_or(DEFAULT_CONTENT_TYPE), &event.data);
     let tags = event.tags.iter().map(String::as_str).collect();
     let headers = event.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    rest(out, tags, headers, &event.origin);
+    rest(words, out, tags, headers, &event.origin);
     out.push(b'}');
 }
 
-fn payload(out: &mut Vec<u8>, content_type: &str, data: &[u8]) {
-    if content_type != DEFAULT_CONTENT_TYPE {
-        text(out, "contentType", content_type);
+fn payload(words: &Words, out: &mut Vec<u8>, content_type: &str, data: &[u8]) {
+    if words.whole || content_type != DEFAULT_CONTENT_TYPE {
+        text(out, words.content_type, content_type);
     }
     if is_json(content_type, data) {
-        name(out, "data");
+        name(out, words.data);
         json(out, data);
     } else {
-        text(out, "dataBase64", &BASE64.encode(data));
+        text(out, words.data_base64, &BASE64.encode(data));
     }
 }
 
-fn rest(out: &mut Vec<u8>, tags: Vec<&str>, headers: Vec<(&str, &str)>, origin: &Origin) {
-    if !tags.is_empty() {
-        name(out, "tags");
+fn rest(words: &Words, out: &mut Vec<u8>, tags: Vec<&str>, headers: Vec<(&str, &str)>, origin: &Origin) {
+    if words.whole || !tags.is_empty() {
+        name(out, words.tags);
         list(out, b"[]", tags, string);
     }
-    if !headers.is_empty() {
-        name(out, "headers");
+    if words.whole || !headers.is_empty() {
+        name(out, words.headers);
         list(out, b"{}", headers, |out, (name, value)| {
             string(out, name);
             out.push(b':');
             string(out, value);
         });
     }
-    optional(out, "workflowId", origin.workflow_id.as_deref());
-    optional(out, "correlationId", origin.correlation_id.as_deref());
-    optional(out, "causationId", origin.causation_id.as_deref());
-    optional(out, "traceparent", origin.traceparent.as_deref());
+    optional(out, words.workflow_id, origin.workflow_id.as_deref());
+    optional(out, words.correlation_id, origin.correlation_id.as_deref());
+    optional(out, words.causation_id, origin.causation_id.as_deref());
+    optional(out, words.traceparent, origin.traceparent.as_deref());
 }
 
 /// Data of the default type was checked when it came in; of the types built on JSON nobody promised.
 fn is_json(content_type: &str, data: &[u8]) -> bool {
     content_type == DEFAULT_CONTENT_TYPE
-        || (content_type.contains("json") && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
+        || (content_type.contains("json")
+            // A parser that ignores what it reads does not look at the encoding of texts.
+            && std::str::from_utf8(data).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()))
 }
 
 fn name(out: &mut Vec<u8>, name: &str) {
@@ -142,12 +224,16 @@ mod tests {
     use super::*;
 
     fn written(event: &NewEvent) -> String {
+        written_in(&PLAIN, event)
+    }
+
+    fn written_in(words: &Words, event: &NewEvent) -> String {
         let prepared = PreparedEvent::encode(event, &StreamName::from_stored("s\"1"), Timestamp(9));
         let (mut run, mut events) = (BytesMut::new(), Vec::new());
         prepared.place(&mut run, Position(7), Offset(3), Timestamp(1_000_000));
         decode_run(run.freeze(), &mut events).unwrap();
         let mut out = Vec::new();
-        write(&mut out, &events[0]);
+        write_in(words, &mut out, &events[0]);
         String::from_utf8(out).unwrap()
     }
 
@@ -197,5 +283,34 @@ mod tests {
         let value: Value = serde_json::from_str(&written(&event)).unwrap();
         assert_eq!((&value["contentType"], &value["dataBase64"]), (&json!("text/plain"), &json!("AP8=")));
         assert!(value.get("data").is_none());
+    }
+
+    #[test]
+    fn what_only_says_that_it_is_json_is_base64() {
+        let event = NewEvent {
+            event_type: "t".into(),
+            content_type: Some("application/vnd.x+json".into()),
+            data: Bytes::from_static(b"\"\xff\""),
+            ..NewEvent::default()
+        };
+        let value: Value = serde_json::from_str(&written(&event)).unwrap();
+        assert_eq!(value["dataBase64"], json!("Iv8i"));
+    }
+
+    #[test]
+    fn other_words_are_for_the_events_own_fields_alone() {
+        let event = NewEvent {
+            event_type: "t".into(),
+            data: Bytes::from_static(br#"{"someField":{"a":1}}"#),
+            headers: vec![("traceState".into(), "x".into())],
+            ..NewEvent::default()
+        };
+        let value: Value = serde_json::from_str(&written_in(&PASCAL, &event)).unwrap();
+        assert_eq!(value["Data"], json!({"someField": {"a": 1}}));
+        assert_eq!(value["Headers"], json!({"traceState": "x"}));
+        assert_eq!((&value["StreamName"], &value["Tags"]), (&json!("s\"1"), &json!([])));
+        assert!(value.as_object().unwrap().keys().all(|name| name.starts_with(char::is_uppercase)), "{value}");
+        let value: Value = serde_json::from_str(&written_in(&CAMEL, &event)).unwrap();
+        assert_eq!((&value["eventType"], &value["contentType"]), (&json!("t"), &json!("application/json")));
     }
 }

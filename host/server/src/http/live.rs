@@ -40,13 +40,14 @@ pub(super) async fn stream(
     mut params: Params,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
-    let from = params.bound(["from", "fromTime"], Offset);
+    let (from, filter) = (params.bound(["from", "fromTime"], Offset), params.filter_in_stream());
+    params.token();
     params.finish()?;
     let stream = stream_name(&name)?;
     rights::may_read(&app.host.stream_configs, &stream)?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Offset(next))).or(from);
     let from = pages::start_in_stream(&app, &stream, from).await.map_err(failed)?;
-    Ok(sent(pages::follow_stream(&app, VIA, from, stream), from.0, |event| event.offset().0))
+    Ok(sent(pages::follow_stream(&app, VIA, (stream, from), filter), from.0, |event| event.offset().0))
 }
 
 pub(super) async fn log(
@@ -55,6 +56,7 @@ pub(super) async fn log(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Position), params.filter());
+    params.token();
     params.finish()?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Position(next))).or(from);
     let from = pages::start_in_log(&app, from).await.map_err(failed)?;
@@ -62,7 +64,7 @@ pub(super) async fn log(
 }
 
 /// Where a client that was here before goes on.
-fn resume_after(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+pub(super) fn resume_after(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) else { return Ok(None) };
     if value == NOTHING_SEEN {
         return Ok(Some(0));
@@ -79,20 +81,34 @@ fn sent(
     from: u64,
     id: fn(&Event) -> u64,
 ) -> Response<Body> {
+    // With an id from the start, a browser that loses its connection before the first event does not
+    // begin at a later end when it comes back.
+    let seen = from.checked_sub(1).map_or_else(|| NOTHING_SEEN.to_owned(), |seen| seen.to_string());
+    events(batches.map(|batch| batch.map_err(errors::report)), Some(&seen), id)
+}
+
+/// A replay, which ends with an event of the type `done`: the browser is not to come back.
+pub(super) fn replayed(batches: impl Stream<Item = Result<Batch, Problem>> + Send + 'static) -> Response<Body> {
+    events(batches, None, |event| event.position().0)
+}
+
+fn events(
+    batches: impl Stream<Item = Result<Batch, Problem>> + Send + 'static,
+    seen: Option<&str>,
+    id: fn(&Event) -> u64,
+) -> Response<Body> {
     let following = unfold(Some(batches.boxed()), move |batches| async move {
         let mut batches = batches?;
         let (bytes, batches) = match tokio::time::timeout(HEARTBEAT, batches.next()).await {
             Err(_) => (Bytes::from_static(b": still here\n\n"), Some(batches)),
             Ok(Some(Ok(batch))) => (encode(&batch, id), Some(batches)),
-            Ok(Some(Err(error))) => (farewell(error), None),
-            Ok(None) => return None,
+            Ok(Some(Err(problem))) => (farewell(&problem), None),
+            Ok(None) => (Bytes::from_static(b"event: done\ndata: {}\n\n"), None),
         };
         Some((Ok::<_, Infallible>(bytes), batches))
     });
-    // With an id from the start, a browser that loses its connection before the first event does not
-    // begin at a later end when it comes back.
-    let seen = from.checked_sub(1).map_or_else(|| NOTHING_SEEN.to_owned(), |seen| seen.to_string());
-    let hello = futures_util::stream::iter([Ok(format!("retry: {RETRY_MS}\nid: {seen}\n\n").into())]);
+    let id_line = seen.map(|seen| format!("id: {seen}\n")).unwrap_or_default();
+    let hello = futures_util::stream::iter([Ok(format!("retry: {RETRY_MS}\n{id_line}\n").into())]);
     let mut response = typed("text/event-stream", Body::from_stream(hello.chain(following)));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -116,11 +132,10 @@ fn encode(batch: &Batch, id: fn(&Event) -> u64) -> Bytes {
 }
 
 /// A host that stops says nothing: the browser comes back by itself. Anything else is told.
-fn farewell(error: ReadError) -> Bytes {
-    if matches!(error, ReadError::Stopped) {
+fn farewell(problem: &Problem) -> Bytes {
+    if problem.code == Code::Draining {
         return Bytes::from_static(b": the host is stopping\n\n");
     }
-    let problem = errors::report(error);
     let data = serde_json::json!({ "code": problem.code.as_str(), "message": problem.message });
     format!("event: problem\ndata: {data}\n\n").into()
 }

@@ -5,12 +5,12 @@ pub(crate) mod problem;
 
 pub(crate) mod event_in;
 pub(crate) mod event_out;
-mod params;
-mod request;
+pub(crate) mod params;
+pub(crate) mod request;
 pub(crate) mod transaction_in;
 mod view;
 
-mod consume;
+pub(crate) mod consume;
 mod dead_letters;
 mod docs;
 mod groups;
@@ -40,6 +40,8 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use wasmill_core::code::{Code, Problem};
 
 use crate::app::App;
+use crate::hub;
+use crate::ws;
 use problem::Refusal;
 
 /// One path, with its methods.
@@ -158,6 +160,9 @@ fn table() -> Vec<Route> {
         route("/api/replays/{id}/resume", POST, post(replays::resume)),
         route("/api/replays/{id}/cancel", POST, post(replays::cancel)),
         route("/api/replays/{id}/events", GET, get(replays::events)),
+        route("/api/ws", GET, get(ws::connect)),
+        route("/hubs/events", &["DELETE", "GET", "POST"], get(hub::connect).post(hub::send).delete(hub::disconnect)),
+        route("/hubs/events/negotiate", POST, post(hub::negotiate)),
         route("/api/plugins", &["GET", "POST"], get(plugins::list).post(plugins::deploy)),
         route("/api/plugins/check", POST, post(plugins::check)),
         route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),

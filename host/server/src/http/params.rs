@@ -14,6 +14,7 @@ use wasmill_core::store::Direction;
 use wasmill_core::stream::lifecycle::DeleteMode;
 
 use super::problem::Refusal;
+use crate::access::TOKEN_PARAMETER;
 use crate::convert::{self, Term};
 use crate::pages::{Bound, NUMBER_MAX, Range};
 use crate::publish::Durability;
@@ -50,6 +51,11 @@ impl Params {
             known: Vec::new(),
             problem: Problem::new(Code::InvalidArgument, "parameters are not as they should be"),
         }
+    }
+
+    /// The token may stand here; it was looked at before.
+    pub(crate) fn token(&mut self) {
+        self.known.push(TOKEN_PARAMETER);
     }
 
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
@@ -153,8 +159,18 @@ impl Params {
     /// `streams` and `types`, globs, and `keys`, `tags` and `correlationIds`: an event must match one of
     /// each, and have every tag.
     pub(crate) fn filter(&mut self) -> Filter {
+        let streams = self.texts("streams");
+        self.filter_of(streams)
+    }
+
+    /// The same without `streams`, where there is only one.
+    pub(crate) fn filter_in_stream(&mut self) -> Filter {
+        self.filter_of(Vec::new())
+    }
+
+    fn filter_of(&mut self, streams: Vec<String>) -> Filter {
         let term = Term {
-            streams: self.texts("streams"),
+            streams,
             types: self.texts("types"),
             keys: self.texts("keys"),
             tags: self.texts("tags"),

@@ -74,7 +74,7 @@ fn body(problem: &Problem, correlation_id: &str) -> Value {
     })
 }
 
-fn detail(Detail { at, message, facts }: &Detail) -> Value {
+pub(crate) fn detail(Detail { at, message, facts }: &Detail) -> Value {
     let facts: Map<String, Value> = facts.iter().map(|(name, value)| (camel(name), fact(value))).collect();
     // A path into the request is written as the request is; anything else is a name.
     let is_path = ["events[", "appends[", "checks[", "conditions["].iter().any(|list| at.starts_with(list));

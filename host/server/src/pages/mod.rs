@@ -140,25 +140,26 @@ pub(crate) fn follow_log(
     })
 }
 
-/// One stream from `from` on, for ever; `from` may lie beyond its end.
+/// What matches of one stream from an offset on, for ever; the offset may lie beyond its end.
 pub(crate) fn follow_stream(
     app: &Arc<App>,
     via: &'static str,
-    from: Offset,
-    stream: StreamName,
+    (stream, from): (StreamName, Offset),
+    filter: Filter,
 ) -> impl Stream<Item = Result<Batch, ReadError>> + Send + use<> {
     let follower = app.host.reader.follow_stream(stream, from);
     let following = Following::new(&app.host.metrics, via);
-    try_unfold((follower, following, Arc::clone(app)), |(mut follower, following, app)| async move {
+    try_unfold((follower, filter, following, Arc::clone(app)), |(mut follower, filter, following, app)| async move {
         let mut events = tokio::select! {
             biased;
             () = app.drain.cancelled() => return Err(ReadError::Stopped),
             events = follower.next_page(PAGE) => events?,
         };
+        events.retain(|event| filter.matches(event));
         keep_readable(&app.host.stream_configs, &mut events);
         following.delivered(events.len());
         let covered_through = follower.next_offset().0.checked_sub(1);
-        Ok(Some((Batch { events, covered_through, more: true }, (follower, following, app))))
+        Ok(Some((Batch { events, covered_through, more: true }, (follower, filter, following, app))))
     })
 }
 

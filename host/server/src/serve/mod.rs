@@ -20,6 +20,8 @@ use crate::config::Config;
 use crate::front::Front;
 use crate::grpc::Grpc;
 use crate::http;
+use crate::hub;
+use crate::push::Push;
 
 use accept::{Connections, accept};
 pub use data_dir::{DataDir, DataDirError};
@@ -80,7 +82,9 @@ pub async fn run(
     let address = listener.local_addr().unwrap_or(config.server.listen);
     let access = Access::new(&config.access, address);
     let connections = Connections::default();
-    let app = Arc::new(App { host: Arc::clone(&host), access, drain: connections.drain.clone(), started });
+    let push = Push::new(Arc::clone(&host.metrics), connections.open.clone(), connections.cut.clone());
+    let (drain, hub) = (connections.drain.clone(), hub::Registry::default());
+    let app = Arc::new(App { host: Arc::clone(&host), access, drain, started, push, hub });
     let grpc = Grpc::new(Arc::clone(&app)).await;
     let front = Arc::new(Front::new(Arc::clone(&app), grpc.router.clone(), http::router(Arc::clone(&app))));
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -4,7 +4,7 @@ use crate::proto::GroupStart;
 use crate::proto::group_start::Kind;
 
 /// `first`, `last`, a position, or a time as RFC 3339 writes it.
-pub(super) fn parse(text: &str) -> Result<GroupStart, String> {
+pub(in crate::cli) fn parse(text: &str) -> Result<GroupStart, String> {
     let kind = match text {
         "first" => Kind::First(true),
         "last" => Kind::Last(true),

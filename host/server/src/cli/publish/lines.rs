@@ -47,6 +47,7 @@ struct Line<'a> {
     /// Of a queue's message alone, as the next one.
     delay_ms: Option<u64>,
     time_to_live_ms: Option<u64>,
+    priority: Option<u32>,
     #[serde(default, rename = "position")]
     _position: Option<IgnoredAny>,
     #[serde(default, rename = "offset")]
@@ -159,9 +160,9 @@ impl<R: Read> Lines<R> {
 }
 
 fn event(text: &str, number: u64) -> Result<Parsed, Malformed> {
-    let (stream, Message { event, delay_ms, time_to_live_ms }) = parse(text, number)?;
-    if delay_ms > 0 || time_to_live_ms > 0 {
-        let why = "`delayMs` and `timeToLiveMs` are for messages of a queue: `wasmill queue put`";
+    let (stream, Message { event, delay_ms, time_to_live_ms, priority }) = parse(text, number)?;
+    if delay_ms > 0 || time_to_live_ms > 0 || priority.is_some() {
+        let why = "`delayMs`, `timeToLiveMs` and `priority` are for messages of a queue: `wasmill queue put`";
         return Err(Malformed::text(number, 1, why));
     }
     let stream = stream.ok_or_else(|| Malformed::text(number, 1, "missing field `stream`"))?;
@@ -218,7 +219,7 @@ fn parse(text: &str, number: u64) -> Result<(Option<String>, Message), Malformed
         traceparent: line.traceparent,
     };
     let (delay_ms, time_to_live_ms) = (line.delay_ms.unwrap_or(0), line.time_to_live_ms.unwrap_or(0));
-    Ok((line.stream, Message { event: Some(event), delay_ms, time_to_live_ms }))
+    Ok((line.stream, Message { event: Some(event), delay_ms, time_to_live_ms, priority: line.priority }))
 }
 
 /// The library ends its sentences with its own line and column, which are said better outside.

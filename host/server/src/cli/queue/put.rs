@@ -18,8 +18,8 @@ use crate::cli::table::count;
 use crate::proto::{EnqueueRequest, Message, NewEvent};
 
 pub(super) const ADVICE: &str = "A line of the file is what a line of `wasmill publish` is, but for `stream`, which is \
-    not needed; it may have `delayMs` and `timeToLiveMs`. Messages that have ids can be put again: they are not \
-    stored twice.";
+    not needed; it may have `delayMs`, `timeToLiveMs` and `priority`. Messages that have ids can be put again: they \
+    are not stored twice.";
 
 /// One call stores all of its messages or none; these are well within what a host takes.
 const BATCH_MESSAGES_MAX: usize = 1_000;
@@ -50,6 +50,9 @@ pub(crate) struct PutArgs {
     /// Do not hand it out when so much time has passed, such as 1m
     #[arg(long, value_name = "TIME", requires = "event_type", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
+    /// 0 to 9: of messages that wait, those of a higher one are handed out first [default: 4]
+    #[arg(long, value_name = "NUMBER", requires = "event_type", value_parser = clap::value_parser!(u32).range(0..=9))]
+    priority: Option<u32>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -100,7 +103,7 @@ fn single(args: &PutArgs) -> Message {
         key: args.key.clone(),
         ..NewEvent::default()
     };
-    Message { event: Some(event), delay_ms: ms(args.delay), time_to_live_ms: ms(args.ttl) }
+    Message { event: Some(event), delay_ms: ms(args.delay), time_to_live_ms: ms(args.ttl), priority: args.priority }
 }
 
 async fn from_file(client: &Client, source: Source, put: &mut Put) -> Result<(), Failure> {

@@ -3,21 +3,20 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use tonic::transport::Channel;
-use tonic::service::interceptor::InterceptedService;
 
 use super::status::Status;
-use crate::cli::client::Bearer;
+use crate::cli::client::Connection;
 use crate::cli::event::Shown;
-use crate::cli::exit::{Failure, signalled};
+use crate::cli::exit::Failure;
 use crate::cli::output::Output;
 use crate::proto::replay_service_client::ReplayServiceClient;
 use crate::proto::{GetReplayRequest, ReceiveReplayRequest};
+use crate::serve::signalled;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-type Client = ReplayServiceClient<InterceptedService<Channel, Bearer>>;
+type Client = ReplayServiceClient<Connection>;
 
 /// Shows a bar until it is over, and then the replay. Interrupting it leaves the replay alone.
 pub(super) async fn until_over(client: &mut Client, id: String, output: Output) -> Result<(), Failure> {
@@ -59,7 +58,7 @@ pub(super) async fn receive(
     let ended = loop {
         let answer = tokio::select! {
             biased;
-            () = &mut stop => break Err(Failure::failed("interrupted", "interrupted")),
+            () = &mut stop => break Err(Failure::interrupted("stopped by a signal")),
             answer = answers.message() => answer,
         };
         match answer {
