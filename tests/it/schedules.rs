@@ -1,5 +1,6 @@
 //! Schedules: events for a time, once for each, whatever happens to the host.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use wasmill_server::proto::{
     AppendRequest, Cron, FollowStreamRequest, GetScheduleRequest, ListSchedulesRequest, Missed, NewEvent,
     PauseScheduleRequest, PutScheduleRequest, RemoveScheduleRequest, ResumeScheduleRequest, Schedule,
 };
+use wasmill_test_postgres::Postgres;
 
 use crate::support::TestHost;
 use crate::support::host::PATIENCE;
@@ -211,6 +213,25 @@ async fn no_time_is_left_out_or_published_twice_when_the_host_is_killed() {
     let first = events[0].time().0;
     for (event, n) in events.iter().zip(0..) {
         assert_eq!(event.time().0, first + n * SECOND_US, "{n}");
+    }
+}
+
+/// The host that is left goes on where the other has ended, whichever of them fired what was due.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_hosts_one_goes_on_with_the_schedules_when_the_other_is_killed() {
+    let postgres = Postgres::start();
+    let database = postgres.create_database();
+    let store = ["--store", database.as_str()];
+    let folder = || Arc::new(tempfile::tempdir().expect("a folder"));
+    let (mut first, second) =
+        (TestHost::start_with(folder(), &store).await, TestHost::start_with(folder(), &store).await);
+    make(&second, "ticks", &ticks("s", &json!({ "everyMs": 1000, "missed": "all" }))).await;
+    let before = published(&second, "s", 2).await.len();
+    first.kill().await;
+    let events = published(&second, "s", before + 3).await;
+    let start = events[0].time().0;
+    for (event, n) in events.iter().zip(0..) {
+        assert_eq!(event.time().0, start + n * SECOND_US, "{n}");
     }
 }
 

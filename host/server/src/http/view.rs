@@ -1,4 +1,4 @@
-//! The one place where core's types become JSON (events aside, see `event_out`).
+//! The one place where core's types become JSON (those of `event_out`, `schedule_out` and `receipts` aside).
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
