@@ -50,16 +50,9 @@ pub(crate) async fn note(
     if !wrong.details.is_empty() {
         return Err(wrong);
     }
-    let mark = async |mark: Mark, offsets: Vec<u64>| match offsets.is_empty() {
-        true => Ok(()),
-        false => {
-            let offsets = offsets.into_iter().map(Offset).collect();
-            app.host.receipts.note(&stream, consumer, mark, offsets).await.map_err(report)
-        }
-    };
-    // At once, so that they share a commit.
-    let (delivered, read) = tokio::join!(mark(Mark::Delivered, delivered), mark(Mark::Read, read));
-    delivered.and(read)
+    let marks = |mark: Mark, offsets: Vec<u64>| offsets.into_iter().map(move |offset| (Offset(offset), mark));
+    let marks = marks(Mark::Delivered, delivered).chain(marks(Mark::Read, read)).collect();
+    app.host.receipts.note(&stream, consumer, marks).await.map_err(report)
 }
 
 /// Everyone who was delivered an event; and who to go on after, if there are more.

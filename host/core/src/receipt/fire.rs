@@ -8,15 +8,17 @@ use super::block::{Block, EVENTS, Entry};
 use super::query::parts;
 use super::writer::{due, seconds, unread_after_us};
 use super::{
-    COLLECTION_BLOCKS, COLLECTION_CONSUMERS, COLLECTION_PROGRESS, Receipts, decode_block, decode_progress, pair, timer,
+    COLLECTION_BLOCKS, COLLECTION_CONSUMERS, COLLECTION_PROGRESS, Receipts, block_key, decode_block, decode_progress,
+    pair, timer,
 };
 use crate::clock::Timestamp;
 use crate::event::{Event, NewEvent, Offset, Origin};
+use crate::limits::receipt as limits;
 use crate::log::publish::Append;
 use crate::log_id;
 use crate::name::StreamName;
 use crate::own::{self, document, guard, unit};
-use crate::store::{Direction, PageLimit, Rejection, StoreError, Unit};
+use crate::store::{Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, Unit};
 use crate::stream::Effective;
 use crate::stream::config::OnUnread;
 use crate::timer::{Fire, Timer};
@@ -56,12 +58,14 @@ impl Fire for Firing {
         block.timer = due(&block, &effective);
         let mut documents = vec![fired.remove()];
         documents.extend(block.timer.map(|due| timer(key, due).set()));
+        let mut guards = vec![fired.guard(), guard(COLLECTION_BLOCKS, key.clone(), Some(stored))];
         let value = (!block.entries.is_empty()).then(|| block.encode());
         if value.is_none() {
-            documents.extend(receipts.forgotten(&stream, number, consumer).await?);
+            let (others, changes) = receipts.without_block(&stream, number, consumer).await?;
+            guards.extend(others);
+            documents.extend(changes);
         }
         documents.push(document(COLLECTION_BLOCKS, key.clone(), value));
-        let guards = vec![fired.guard(), guard(COLLECTION_BLOCKS, key.clone(), Some(stored))];
         let mut done = unit(guards, documents);
         for append in appends {
             let made = receipts.publisher.unit(append).await;
@@ -130,20 +134,52 @@ impl Receipts {
         Ok(some.map(|(stream, events)| Append { stream, events, ..Append::default() }).collect())
     }
 
-    /// What else goes with the last block of a consumer.
-    async fn forgotten(
+    /// What else changes when a block of a consumer goes: its progress says between which blocks the others are,
+    /// and goes with the last one.
+    async fn without_block(
         &self,
         stream: &StreamName,
         number: u64,
         consumer: &str,
-    ) -> Result<Vec<crate::store::DocumentChange>, StoreError> {
+    ) -> Result<(Vec<Guard>, Vec<DocumentChange>), StoreError> {
         let key = pair(stream.as_str(), consumer);
-        let Some(stored) = own::read(&*self.store, COLLECTION_PROGRESS, &key).await? else { return Ok(Vec::new()) };
-        if decode_progress(&key, &stored)?.last_block > number {
-            return Ok(Vec::new());
+        let Some(stored) = own::read(&*self.store, COLLECTION_PROGRESS, &key).await? else {
+            return Ok(Default::default());
+        };
+        let mut progress = decode_progress(&key, &stored)?;
+        let guards = vec![guard(COLLECTION_PROGRESS, key.clone(), Some(stored))];
+        if number > progress.first_block && number < progress.last_block {
+            return Ok(Default::default());
         }
-        let marker = document(COLLECTION_CONSUMERS, pair(consumer, stream.as_str()), None);
-        Ok(vec![document(COLLECTION_PROGRESS, key, None), marker])
+        let others: Box<dyn Iterator<Item = u64> + Send> = match number == progress.first_block {
+            true => Box::new(number + 1..=progress.last_block),
+            false => Box::new((progress.first_block..number).rev()),
+        };
+        let nearest = self.first_there(stream, consumer, others).await?;
+        match (nearest, number == progress.first_block) {
+            (None, _) => {
+                let marker = document(COLLECTION_CONSUMERS, pair(consumer, stream.as_str()), None);
+                return Ok((guards, vec![document(COLLECTION_PROGRESS, key, None), marker]));
+            }
+            (Some(nearest), true) => progress.first_block = nearest,
+            (Some(nearest), false) => progress.last_block = nearest,
+        }
+        Ok((guards, vec![progress.put(key)]))
+    }
+
+    /// The first of the blocks that is there, or up to where was looked in vain; `None` if none is.
+    async fn first_there(
+        &self,
+        stream: &StreamName,
+        consumer: &str,
+        blocks: Box<dyn Iterator<Item = u64> + Send>,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut blocks = blocks.peekable();
+        let looked: Vec<u64> = blocks.by_ref().take(limits::BLOCKS_LOOKED_AT_MAX).collect();
+        let keys: Vec<String> = looked.iter().map(|block| block_key(stream.as_str(), *block, consumer)).collect();
+        let found = own::read_many(&*self.store, COLLECTION_BLOCKS, &keys).await?;
+        let first = looked.iter().zip(found).find_map(|(block, stored)| stored.map(|_| *block));
+        Ok(first.or_else(|| blocks.peek().copied()))
     }
 }
 

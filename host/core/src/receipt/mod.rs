@@ -23,8 +23,8 @@ use crate::limits::receipt as limits;
 use crate::log::commit::CommitError;
 use crate::log::publish::Publisher;
 use crate::name::{self, StreamName};
-use crate::own::{self, SEPARATOR};
-use crate::store::{Store, StoreError};
+use crate::own::{self, SEPARATOR, document};
+use crate::store::{DocumentChange, Store, StoreError};
 use crate::stream::configs::StreamConfigs;
 use crate::timer::{Kind, Timer};
 
@@ -88,6 +88,16 @@ pub struct Progress {
     last_block: u64,
 }
 
+impl Progress {
+    fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("it has only numbers").into()
+    }
+
+    fn put(&self, key: String) -> DocumentChange {
+        document(COLLECTION_PROGRESS, key, Some(self.encode()))
+    }
+}
+
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReceiptError {
     #[error("{at}: {what}")]
@@ -134,8 +144,7 @@ pub struct Receipts {
 struct Write {
     stream: StreamName,
     consumer: String,
-    mark: Mark,
-    offsets: Vec<Offset>,
+    marks: Vec<(Offset, Mark)>,
     reply: oneshot::Sender<Result<(), ReceiptError>>,
 }
 
@@ -151,25 +160,27 @@ impl Noted {
 }
 
 impl Receipts {
-    /// Notes that a consumer was delivered events, or has read them. What was noted before stays as it is.
+    /// Notes that a consumer was delivered events, or has read them; all of it or nothing. What was noted before
+    /// stays as it is.
     pub async fn note(
         &self,
         stream: &StreamName,
         consumer: &str,
-        mark: Mark,
-        offsets: Vec<Offset>,
+        marks: Vec<(Offset, Mark)>,
     ) -> Result<(), ReceiptError> {
         check_consumer(consumer)?;
-        if offsets.is_empty() || offsets.len() > limits::MARKS_MAX {
-            let what = format!("there are {}, where 1 to {} are allowed", offsets.len(), limits::MARKS_MAX);
+        // Each event may have been delivered and read.
+        let max = 2 * limits::MARKS_MAX;
+        if marks.is_empty() || marks.len() > max {
+            let what = format!("there are {}, where 1 to {max} are allowed", marks.len());
             return Err(ReceiptError::Invalid { at: "offsets", what });
         }
         let info = self.store.stream(stream).await?.ok_or_else(|| ReceiptError::StreamNotFound(stream.clone()))?;
-        if let Some(beyond) = offsets.iter().find(|offset| **offset >= info.next_offset) {
+        if let Some((beyond, _)) = marks.iter().find(|(offset, _)| *offset >= info.next_offset) {
             let what = format!("there is no event {beyond} yet; the stream's next one is {}", info.next_offset);
             return Err(ReceiptError::Invalid { at: "offsets", what });
         }
-        self.submit(stream.clone(), consumer.to_owned(), mark, offsets).await?.outcome().await
+        self.submit(stream.clone(), consumer.to_owned(), marks).await?.outcome().await
     }
 
     /// The same for events that the host itself has handed out, in two steps.
@@ -177,11 +188,10 @@ impl Receipts {
         &self,
         stream: StreamName,
         consumer: String,
-        mark: Mark,
-        offsets: Vec<Offset>,
+        marks: Vec<(Offset, Mark)>,
     ) -> Result<Noted, ReceiptError> {
         let (reply, answer) = oneshot::channel();
-        let write = Write { stream, consumer, mark, offsets, reply };
+        let write = Write { stream, consumer, marks, reply };
         self.writes.send(write).await.map_err(|_| ReceiptError::Stopped)?;
         Ok(Noted(answer))
     }

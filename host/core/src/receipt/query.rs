@@ -169,8 +169,11 @@ impl Receipts {
     }
 
     async fn next_stream(&self, consumer: &str, after: Option<&str>) -> Result<Option<Place>, ReceiptError> {
-        let page = self.streams_of(consumer, after, 1).await?;
-        Ok(page.consumers.into_iter().next().map(|(stream, _)| Place { stream, offset: Offset(0) }))
+        let prefix = pair(consumer, "");
+        let after = after.map(|stream| format!("{prefix}{stream}"));
+        let page = own::page(&*self.store, COLLECTION_CONSUMERS, &prefix, after.as_deref(), 1).await?;
+        let stream = page.documents.into_iter().next().map(|document| document.key[prefix.len()..].to_owned());
+        Ok(stream.map(|stream| Place { stream, offset: Offset(0) }))
     }
 }
 

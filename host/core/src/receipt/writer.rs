@@ -133,7 +133,7 @@ impl Writer {
                     let marker = pair(consumer, stream.as_str());
                     documents.push(document(COLLECTION_CONSUMERS, marker, Some(Bytes::from_static(b"1"))));
                 }
-                let encoded = Bytes::from(serde_json::to_vec(&progress).expect("it has only numbers"));
+                let encoded = progress.encode();
                 unit.guards.push(guard(COLLECTION_PROGRESS, place.1.clone(), stored));
                 documents.push(document(COLLECTION_PROGRESS, place.1.clone(), Some(encoded.clone())));
                 after.insert(place, encoded);
@@ -180,7 +180,7 @@ fn sorted(calls: &[Write]) -> Sorted<'_> {
     let mut sorted: Sorted<'_> = BTreeMap::new();
     for call in calls {
         let marks = sorted.entry((&call.stream, call.consumer.as_str())).or_default();
-        marks.extend(call.offsets.iter().map(|offset| (*offset, call.mark)));
+        marks.extend(call.marks.iter().copied());
     }
     sorted
 }

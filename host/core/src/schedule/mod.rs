@@ -57,7 +57,7 @@ pub struct ScheduleState {
     pub missed: Missed,
     pub paused: bool,
     /// Whether the event has a time of its own.
-    own_time: bool,
+    pub own_time: bool,
     pub created_at_us: i64,
     /// When it publishes next; `None` when it is paused.
     pub next_us: Option<i64>,

@@ -16,6 +16,10 @@ use wasmill_core::stream::configs::Subject;
 
 use super::support::{PAGE, TestHost, append, host, host_later, host_over, name};
 
+fn marks(mark: Mark, offsets: impl IntoIterator<Item = Offset>) -> Vec<(Offset, Mark)> {
+    offsets.into_iter().map(|offset| (offset, mark)).collect()
+}
+
 const SECOND_US: i64 = 1_000_000;
 
 async fn configure(test: &TestHost, json: &str) {
@@ -42,11 +46,11 @@ async fn what_is_noted_is_found_by_event_and_by_consumer() {
     test.host.publisher.append(append("t", 1)).await.unwrap();
     let receipts = &test.host.receipts;
     let at = test.clock.now();
-    receipts.note(&name("s"), "ann", Mark::Delivered, vec![Offset(3), Offset(70)]).await.unwrap();
-    receipts.note(&name("s"), "bob", Mark::Delivered, vec![Offset(3)]).await.unwrap();
-    receipts.note(&name("t"), "ann", Mark::Delivered, vec![Offset(0)]).await.unwrap();
+    receipts.note(&name("s"), "ann", marks(Mark::Delivered, vec![Offset(3), Offset(70)])).await.unwrap();
+    receipts.note(&name("s"), "bob", marks(Mark::Delivered, vec![Offset(3)])).await.unwrap();
+    receipts.note(&name("t"), "ann", marks(Mark::Delivered, vec![Offset(0)])).await.unwrap();
     test.clock.advance_us(5);
-    receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(3)]).await.unwrap();
+    receipts.note(&name("s"), "ann", marks(Mark::Read, vec![Offset(3)])).await.unwrap();
     let (of_event, more) = receipts.of_event(&name("s"), Offset(3), None, 10).await.unwrap();
     let seen: Vec<_> =
         of_event.iter().map(|found| (found.consumer.as_str(), found.delivered_at, found.read_at)).collect();
@@ -68,10 +72,10 @@ async fn what_cannot_have_been_read_is_refused() {
     test.host.publisher.append(append("s", 1)).await.unwrap();
     let receipts = &test.host.receipts;
     let code = |outcome: Result<(), _>| Problem::from(outcome.unwrap_err()).code;
-    assert_eq!(code(receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(1)]).await), Code::InvalidArgument);
-    assert_eq!(code(receipts.note(&name("s"), "", Mark::Read, vec![Offset(0)]).await), Code::InvalidArgument);
-    assert_eq!(code(receipts.note(&name("s"), "ann", Mark::Read, vec![]).await), Code::InvalidArgument);
-    assert_eq!(code(receipts.note(&name("u"), "ann", Mark::Read, vec![Offset(0)]).await), Code::StreamNotFound);
+    assert_eq!(code(receipts.note(&name("s"), "ann", marks(Mark::Read, vec![Offset(1)])).await), Code::InvalidArgument);
+    assert_eq!(code(receipts.note(&name("s"), "", marks(Mark::Read, vec![Offset(0)])).await), Code::InvalidArgument);
+    assert_eq!(code(receipts.note(&name("s"), "ann", marks(Mark::Read, vec![])).await), Code::InvalidArgument);
+    assert_eq!(code(receipts.note(&name("u"), "ann", marks(Mark::Read, vec![Offset(0)])).await), Code::StreamNotFound);
     assert!(all_of(&test, "ann", false).await.is_empty());
 }
 
@@ -81,8 +85,8 @@ async fn who_does_not_read_is_reminded_until_it_is_enough() {
     configure(&test, r#"{"receipts":{"unreadAfterSeconds":60,"maxReminders":2,"stream":"reminders"}}"#).await;
     test.host.publisher.append(append("s", 3)).await.unwrap();
     let receipts = &test.host.receipts;
-    receipts.note(&name("s"), "ann", Mark::Delivered, vec![Offset(0), Offset(1)]).await.unwrap();
-    receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(1)]).await.unwrap();
+    receipts.note(&name("s"), "ann", marks(Mark::Delivered, vec![Offset(0), Offset(1)])).await.unwrap();
+    receipts.note(&name("s"), "ann", marks(Mark::Read, vec![Offset(1)])).await.unwrap();
     let mut reminders = test.host.reader.follow_stream(name("reminders"), Offset(0));
     for n in 1..=2_u64 {
         test.clock.advance_us(60 * SECOND_US);
@@ -93,7 +97,7 @@ async fn who_does_not_read_is_reminded_until_it_is_enough() {
     }
     // It was enough. Whoever is delivered something later is reminded of that.
     test.clock.advance_us(600 * SECOND_US);
-    receipts.note(&name("s"), "bob", Mark::Delivered, vec![Offset(2)]).await.unwrap();
+    receipts.note(&name("s"), "bob", marks(Mark::Delivered, vec![Offset(2)])).await.unwrap();
     test.clock.advance_us(60 * SECOND_US);
     assert_eq!(reminders.next_page(PAGE).await.unwrap()[0].key(), Some("bob"));
     let (of_event, _) = receipts.of_event(&name("s"), Offset(0), None, 10).await.unwrap();
@@ -109,7 +113,7 @@ async fn what_is_not_read_in_time_becomes_a_dead_letter_where_that_is_wanted() {
     )
     .await;
     test.host.publisher.append(append("s", 2)).await.unwrap();
-    test.host.receipts.note(&name("s"), "ann", Mark::Delivered, vec![Offset(1)]).await.unwrap();
+    test.host.receipts.note(&name("s"), "ann", marks(Mark::Delivered, vec![Offset(1)])).await.unwrap();
     test.clock.advance_us(60 * SECOND_US);
     let mut letters = test.host.reader.follow_stream(name("unread-orders"), Offset(0));
     let letter = letters.next_page(PAGE).await.unwrap().remove(0);
@@ -123,7 +127,7 @@ async fn what_is_not_read_in_time_becomes_a_dead_letter_where_that_is_wanted() {
     };
     assert_eq!(found.read_at, None);
     // That it is read after all is noted.
-    test.host.receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(1)]).await.unwrap();
+    test.host.receipts.note(&name("s"), "ann", marks(Mark::Read, vec![Offset(1)])).await.unwrap();
     assert!(all_of(&test, "ann", true).await.is_empty());
 }
 
@@ -133,9 +137,9 @@ async fn old_receipts_are_forgotten_with_their_consumer() {
     configure(&test, r#"{"receipts":{"keepSeconds":100}}"#).await;
     test.host.publisher.append(append("s", 200)).await.unwrap();
     let receipts = &test.host.receipts;
-    receipts.note(&name("s"), "ann", Mark::Read, (0..150).map(Offset).collect()).await.unwrap();
+    receipts.note(&name("s"), "ann", marks(Mark::Read, (0..150).map(Offset))).await.unwrap();
     test.clock.advance_us(60 * SECOND_US);
-    receipts.note(&name("s"), "ann", Mark::Read, vec![Offset(150)]).await.unwrap();
+    receipts.note(&name("s"), "ann", marks(Mark::Read, vec![Offset(150)])).await.unwrap();
     test.clock.advance_us(60 * SECOND_US);
     while all_of(&test, "ann", false).await.len() > 1 {
         tokio::task::yield_now().await;
@@ -178,8 +182,8 @@ async fn receipts_are_what_was_said_and_nothing_else() {
                         one.1.get_or_insert(now);
                     }
                 }
-                let offsets = offsets.into_iter().map(Offset).collect();
-                let noted = test.host.receipts.submit(name(stream), consumer.into(), mark, offsets).await;
+                let offsets: Vec<_> = offsets.into_iter().map(Offset).collect();
+                let noted = test.host.receipts.submit(name(stream), consumer.into(), marks(mark, offsets)).await;
                 together.push(noted.unwrap());
             }
             for noted in together {
@@ -244,4 +248,36 @@ async fn what_a_group_acknowledges_it_has_read_if_that_is_wanted() {
     let read = all_of(&test, "g", false).await;
     let read: Vec<_> = read.iter().map(|one| (one.stream.as_str(), one.offset.0, one.read_at.is_some())).collect();
     assert_eq!(read, [("s", 0, true)]);
+}
+
+/// The highest block went first, and took the consumer's progress with it: what was read later, of lower
+/// offsets, was no longer found by consumer.
+#[tokio::test]
+async fn receipts_of_lower_events_outlive_those_of_higher_ones() {
+    let test = host().await;
+    configure(&test, r#"{"receipts":{"keepSeconds":100}}"#).await;
+    test.host.publisher.append(append("s", 400)).await.unwrap();
+    let receipts = &test.host.receipts;
+    for offset in [350, 3, 150] {
+        receipts.note(&name("s"), "ann", marks(Mark::Read, [Offset(offset)])).await.unwrap();
+        test.clock.advance_us(30 * SECOND_US);
+    }
+    let left = async |offsets: &[u64]| {
+        loop {
+            let found: Vec<u64> = all_of(&test, "ann", false).await.iter().map(|one| one.offset.0).collect();
+            if found == offsets {
+                break;
+            }
+            assert!(found.len() > offsets.len(), "{found:?}");
+            tokio::task::yield_now().await;
+        }
+    };
+    left(&[3, 150, 350]).await;
+    for offsets in [&[3, 150][..], &[150], &[]] {
+        test.clock.advance_us(30 * SECOND_US);
+        left(offsets).await;
+    }
+    while !receipts.consumers(&name("s"), None, 10).await.unwrap().consumers.is_empty() {
+        tokio::task::yield_now().await;
+    }
 }

@@ -155,10 +155,11 @@ pub(crate) type Mistakes = Vec<(&'static str, String)>;
 pub(crate) fn event(body: &str, text: &str, id: Uuid, defaults: &Defaults) -> Result<NewEvent, Mistakes> {
     let json = parsed(body, text)?;
     let of_a_queue = "only messages of a queue have it: POST /api/queues/{name}/messages";
-    let wrong: Mistakes = [(".delayMs", json.delay_ms), (".timeToLiveMs", json.time_to_live_ms), (".priority", json.priority)]
-        .into_iter()
-        .filter_map(|(field, given)| given.map(|_| (field, of_a_queue.to_owned())))
-        .collect();
+    let wrong: Mistakes =
+        [(".delayMs", json.delay_ms), (".timeToLiveMs", json.time_to_live_ms), (".priority", json.priority)]
+            .into_iter()
+            .filter_map(|(field, given)| given.map(|_| (field, of_a_queue.to_owned())))
+            .collect();
     converted(json, id, defaults, wrong)
 }
 
@@ -379,7 +380,9 @@ mod tests {
 
     #[test]
     fn a_message_says_when_it_may_be_handed_out_and_an_event_does_not() {
-        let body = Bytes::from_static(br#"{"type":"a","data":1,"headers":{"h":"1"},"delayMs":5,"timeToLiveMs":7,"priority":9}"#);
+        let body = Bytes::from_static(
+            br#"{"type":"a","data":1,"headers":{"h":"1"},"delayMs":5,"timeToLiveMs":7,"priority":9}"#,
+        );
         let messages = |body: &Bytes| messages(body, Layout::Json, &Defaults::default());
         let headers = messages(&body).unwrap().remove(0).headers;
         let expected =

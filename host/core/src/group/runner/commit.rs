@@ -60,11 +60,11 @@ impl Runner {
     /// Notes what was acknowledged as read by the group, and pays when that is durable: who is answered has its
     /// receipt.
     async fn note_read(&self, read: Vec<Event>, owed: Vec<Owed>) {
-        let mut marks: BTreeMap<StreamName, Vec<Offset>> = BTreeMap::new();
+        let mut marks: BTreeMap<StreamName, Vec<(Offset, Mark)>> = BTreeMap::new();
         for event in read {
             let stream = StreamName::from_stored(event.stream());
             if self.context.configs.notes_group_receipts(&stream) {
-                marks.entry(stream).or_default().push(event.offset());
+                marks.entry(stream).or_default().push((event.offset(), Mark::Read));
             }
         }
         if marks.is_empty() {
@@ -72,9 +72,9 @@ impl Runner {
             return;
         }
         let mut noted = Vec::with_capacity(marks.len());
-        for (stream, offsets) in marks {
+        for (stream, marks) in marks {
             let consumer = self.machine.record.name.clone();
-            noted.push(self.context.receipts.submit(stream, consumer, Mark::Read, offsets).await);
+            noted.push(self.context.receipts.submit(stream, consumer, marks).await);
         }
         // The group need not wait for it.
         tokio::spawn(async move {
