@@ -133,6 +133,32 @@ async fn messages_of_a_key_come_in_their_order() {
 }
 
 #[tokio::test]
+async fn urgent_messages_come_first_and_no_key_is_reordered() {
+    let host = TestHost::start().await;
+    make(&host, "q").await;
+    let messages = json!([
+        with(message("a", 0), "priority", 1),
+        with(message("a", 1), "priority", 9),
+        message("b", 2),
+        with(message("c", 3), "priority", 9),
+        with(message("d", 4), "priority", 0),
+        json!({ "type": "counted", "data": 5, "priority": 5 }),
+    ]);
+    put(&host, "q", messages).await;
+    let worker = Consumer { host: &host, name: "w" };
+    let mut order = Vec::new();
+    while order.len() < 6 {
+        let taken = worker.take(1).await;
+        worker.ack(&taken).await;
+        order.extend(taken.iter().map(|one| one["event"]["data"].as_u64().expect("a number")));
+    }
+    // Message 1 is urgent, but behind 0 of its key; then it comes before 4.
+    assert_eq!(order, [3, 5, 2, 0, 1, 4]);
+    let (status, refused) = post(&host, "/api/queues/q/messages", with(message("a", 0), "priority", 10)).await;
+    assert_eq!((status, &refused["details"][0]["at"]), (400, &json!("events[0].priority")), "{refused}");
+}
+
+#[tokio::test]
 async fn a_put_that_is_repeated_puts_once() {
     let host = TestHost::start().await;
     make(&host, "q").await;

@@ -58,6 +58,7 @@ export async function connect({ query = "", ...options } = {}) {
   connection.on("SubscriptionConfirmed", (stream) => called({ confirmed: stream }));
   connection.on("EventReceived", (stream, event) => called({ stream, event }));
   connection.on("Error", (error) => called({ error }));
+  connection.on("EventUnread", (unread, reminder) => called({ unread, reminder }));
   connection.onclose((closed) => called({ closed: closed?.message ?? "" }));
   /// Waits until what was called so far satisfies `is`.
   const until = (is, what) =>

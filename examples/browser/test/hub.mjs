@@ -125,6 +125,39 @@ await check("fields in PascalCase for those who want them", async () => {
   await connection.stop();
 });
 
+await check("who says its name has receipts, and is reminded", async () => {
+  const stream = freshStream();
+  const config = { receipts: { unreadAfterSeconds: 1, maxReminders: 1 } };
+  const put = await fetch(`${url}/api/event-streams/${stream}/config`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(config),
+  });
+  assert.equal(put.status, 200, await put.text());
+  const consumer = `ann-${stream}`;
+  const { connection, until, offsets, calls } = await connect({ query: `?consumer=${consumer}` });
+  await connection.invoke("SubscribeToStream", stream, 0);
+  await publish(stream, 3);
+  await until(() => offsets(stream).length === 3, "3 events");
+  assert.equal(await connection.invoke("MarkAsRead", stream, 1), true);
+  assert.equal(await connection.invoke("MarkAsRead", stream, [0]), true);
+  const receipts = async () => {
+    const answer = await fetch(`${url}/api/consumers/${consumer}/receipts`);
+    return (await answer.json()).receipts.map(({ offset, readAt }) => [offset, readAt !== undefined]);
+  };
+  assert.deepEqual((await receipts()).filter(([, read]) => read), [[0, true], [1, true]]);
+  await until(() => calls.some((call) => call.unread), "a reminder");
+  const { unread, reminder } = calls.find((call) => call.unread);
+  assert.deepEqual([unread, reminder.offset, reminder.consumer, reminder.reminder], [stream, 2, consumer, 1]);
+  assert.deepEqual(await receipts(), [[0, true], [1, true], [2, false]]);
+  assert.match(await refused(connection.invoke("MarkAsRead", stream, 3)), /invalid_argument: /);
+  assert.match(await refused(connection.invoke("MarkAsRead", stream)), /invalid_argument: /);
+  assert.match(await refused(connection.invoke("MarkAsRead", stream, "1")), /invalid_argument: /);
+  const nameless = await connect();
+  assert.match(await refused(nameless.connection.invoke("MarkAsRead", stream, 1)), /invalid_argument: say who reads/);
+  await Promise.all([connection.stop(), nameless.connection.stop()]);
+});
+
 if (transport === "WebSockets") {
   await check("a client may skip the negotiation", async () => {
     const stream = freshStream();

@@ -62,6 +62,22 @@ await check("credit is how much is sent, and acknowledging gives it back", async
   socket.close();
 });
 
+await check("what a consumer was sent and has read is noted", async () => {
+  const stream = freshStream();
+  await publish(stream, 3);
+  const { socket, until, ask, offsets } = await open();
+  const consumer = `bob-${stream}`;
+  await ask({ op: "subscribe", id: "a", stream, from: 0, consumer });
+  await until(() => offsets("a").length === 3, "3 events");
+  assert.equal((await ask({ op: "read", consumer, stream, offsets: [0, 2] })).op, "noted");
+  const { receipts } = await (await fetch(`${url}/api/consumers/${consumer}/receipts`)).json();
+  assert.deepEqual(receipts.map(({ offset, readAt }) => [offset, readAt !== undefined]), [[0, true], [1, false], [2, true]]);
+  const early = await ask({ op: "read", consumer, stream, offsets: [3] });
+  assert.deepEqual([early.op, early.code, early.details[0].at], ["error", "invalid_argument", "read"]);
+  assert.equal((await ask({ op: "subscribe", id: "b", stream, consumer: "" })).code, "invalid_argument");
+  socket.close();
+});
+
 await check("the log is followed with a filter, by position", async () => {
   const [orders, others] = [freshStream(), freshStream()];
   const { socket, until, ask, events, say } = await open();

@@ -30,6 +30,7 @@ pub const FOLLOW_ENDED: u32 = 2002;
 pub const PUSH_STARTED: u32 = 2010;
 pub const PUSH_ENDED: u32 = 2011;
 pub const REMINDER_FAILED: u32 = 2020;
+pub const RECEIPT_NOT_NOTED: u32 = 2021;
 pub const REPLAY_CHANGED: u32 = 2030;
 pub const REPLAY_DONE: u32 = 2031;
 pub const REPLAY_FAILED: u32 = 2032;

@@ -1,9 +1,12 @@
 //! Receipts, as both faces see them. Each call needs what reading the stream needs, and of streams that clients
 //! may not read nothing is told.
 
+use std::sync::Arc;
+
 use wasmill_core::code::{Code, Problem};
-use wasmill_core::event::Offset;
+use wasmill_core::event::{Event, Offset};
 use wasmill_core::limits::receipt as limits;
+use wasmill_core::log_id;
 use wasmill_core::name::StreamName;
 use wasmill_core::receipt::{ConsumerPage, Mark, Place, Progress, Receipt, ReceiptError, ReceiptPage, check_consumer};
 use wasmill_core::stream::Caller;
@@ -53,6 +56,26 @@ pub(crate) async fn note(
     let marks = |mark: Mark, offsets: Vec<u64>| offsets.into_iter().map(move |offset| (Offset(offset), mark));
     let marks = marks(Mark::Delivered, delivered).chain(marks(Mark::Read, read)).collect();
     app.host.receipts.note(&stream, consumer, marks).await.map_err(report)
+}
+
+/// A consumer's name, as it is given beside a subscription.
+pub(crate) fn consumer(name: &str) -> Result<Arc<str>, Problem> {
+    check_consumer(name).map_err(report)?;
+    Ok(name.into())
+}
+
+/// Notes events as delivered that are about to be handed out. It does not wait until that is durable: nobody was
+/// told. What cannot be noted does not keep the events back.
+pub(crate) async fn delivered(app: &App, consumer: &str, events: &[Event]) {
+    for of_stream in events.chunk_by(|a, b| a.stream() == b.stream()) {
+        let Some(first) = of_stream.first() else { continue };
+        let marks = of_stream.iter().map(|event| (event.offset(), Mark::Delivered)).collect();
+        let stream = StreamName::from_stored(first.stream());
+        if let Err(error) = app.host.receipts.submit(stream, consumer.to_owned(), marks).await {
+            let (event_id, error) = (log_id::RECEIPT_NOT_NOTED, error.to_string());
+            tracing::warn!(event_id, consumer, error, "a delivery was not noted");
+        }
+    }
 }
 
 /// Everyone who was delivered an event; and who to go on after, if there are more.

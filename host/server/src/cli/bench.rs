@@ -1,6 +1,7 @@
 //! `wasmill bench`: what a host does on this machine, measured from outside as its clients see it.
 
 mod append;
+mod beside;
 mod echo;
 mod fanout;
 mod group;
@@ -33,6 +34,8 @@ pub(crate) enum BenchCommand {
     Replay(One<replay::ReplayArgs>),
     /// Time from the call that publishes an event to its delivery to a follower
     Tail(One<tail::TailArgs>),
+    /// The same with a replay of the past beside it, and without
+    Beside(One<beside::BesideArgs>),
     /// Consume with a group whose workers acknowledge durably
     Group(One<group::GroupArgs>),
     /// Publish to many live followers of one stream, some of which may take nothing
@@ -75,6 +78,11 @@ pub(crate) async fn run(command: BenchCommand, output: Output) -> Result<(), Fai
             let target = Target::open(&target).await?;
             let measurement = tail::run(&target, &args, output).await?;
             show(&target.conditions(args.size), vec![measurement], output)
+        }
+        BenchCommand::Beside(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurements = beside::run(&target, &args, output).await?;
+            show(&target.conditions(load::EVENT_BYTES), measurements, output)
         }
         BenchCommand::Group(One { args, target }) => {
             let target = Target::open(&target).await?;

@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::convert::stream_name;
 use crate::errors;
 use crate::pages::{self, Batch, Bound, NUMBER_MAX};
-use crate::rights;
+use crate::{receipts, rights};
 
 const VIA: &str = "sse";
 /// Keeps proxies from closing a connection on which nothing happens.
@@ -41,13 +41,16 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Offset), params.filter_in_stream());
+    let consumer = params.text("consumer");
     params.token();
     params.finish()?;
+    let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
     let stream = stream_name(&name)?;
     rights::may_read(&app.host.stream_configs, &stream)?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Offset(next))).or(from);
     let from = pages::start_in_stream(&app, &stream, from).await.map_err(failed)?;
-    Ok(sent(pages::follow_stream(&app, VIA, (stream, from), filter), from.0, |event| event.offset().0))
+    let batches = pages::follow_stream(&app, VIA, (stream, from), filter);
+    Ok(sent(noted(app, consumer, batches), from.0, |event| event.offset().0))
 }
 
 pub(super) async fn log(
@@ -56,11 +59,31 @@ pub(super) async fn log(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Position), params.filter());
+    let consumer = params.text("consumer");
     params.token();
     params.finish()?;
+    let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Position(next))).or(from);
     let from = pages::start_in_log(&app, from).await.map_err(failed)?;
-    Ok(sent(pages::follow_log(&app, VIA, from, filter), from.0, |event| event.position().0))
+    let batches = pages::follow_log(&app, VIA, from, filter);
+    Ok(sent(noted(app, consumer, batches), from.0, |event| event.position().0))
+}
+
+/// Notes what is handed out as delivered to a consumer, if one is named.
+fn noted(
+    app: Arc<App>,
+    consumer: Option<Arc<str>>,
+    batches: impl Stream<Item = Result<Batch, ReadError>> + Send + 'static,
+) -> impl Stream<Item = Result<Batch, ReadError>> + Send + 'static {
+    batches.then(move |batch| {
+        let (app, consumer) = (Arc::clone(&app), consumer.clone());
+        async move {
+            if let (Ok(batch), Some(consumer)) = (&batch, &consumer) {
+                receipts::delivered(&app, consumer, &batch.events).await;
+            }
+            batch
+        }
+    })
 }
 
 /// Where a client that was here before goes on.

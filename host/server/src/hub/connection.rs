@@ -8,23 +8,28 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::Offset;
-use wasmill_core::log::filter::Filter;
+use wasmill_core::log::filter::{Filter, FilterTerm};
+use wasmill_core::name::Pattern;
+use wasmill_core::receipt::REMINDER_TYPE;
 
+use super::Client;
 use super::protocol::{self, Call, Messages, Said};
 use crate::app::App;
 use crate::convert::stream_name;
 use crate::errors;
-use crate::http::event_out::Words;
 use crate::pages::{self, Bound, NUMBER_MAX};
 use crate::push::followers::{Came, Encode, Follower, Followers, Tag};
 use crate::push::{End, Frame, PAGE, SUBSCRIPTIONS_MAX, Talk};
-use crate::rights;
+use crate::{receipts, rights};
+
+/// Stands among the subscriptions for reminders: no stream has such a name.
+const REMINDERS: &str = "\u{1}reminders";
 
 /// One client of the hub, over whatever transport.
 pub(super) struct Connection {
     app: Arc<App>,
     transport: &'static str,
-    words: &'static Words,
+    client: Client,
     messages: Messages,
     greeted: bool,
     /// By the name of the stream.
@@ -35,11 +40,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(app: Arc<App>, transport: &'static str, words: &'static Words) -> Self {
+    pub(super) fn new(app: Arc<App>, transport: &'static str, client: Client) -> Self {
         Self {
             app,
             transport,
-            words,
+            client,
             messages: Messages::default(),
             greeted: false,
             subscriptions: HashMap::new(),
@@ -52,6 +57,7 @@ impl Connection {
         if !self.greeted {
             protocol::greeting(message).map_err(End::Broken)?;
             self.greeted = true;
+            self.listen_for_reminders();
             answers.push(Bytes::from_static(protocol::GREETED));
             return Ok(());
         }
@@ -76,9 +82,10 @@ impl Connection {
         let outcome = match target.to_ascii_lowercase().as_str() {
             "subscribetostream" => self.subscribe(&arguments, answers).await,
             "unsubscribefromstream" => self.unsubscribe(&arguments),
+            "markasread" => self.mark_as_read(&arguments).await,
             _ => {
                 let message = format!(
-                    "there is no method `{}`; there are SubscribeToStream and UnsubscribeFromStream",
+                    "there is no method `{}`; there are SubscribeToStream, UnsubscribeFromStream and MarkAsRead",
                     target.escape_debug()
                 );
                 Err(Problem::new(Code::NotFound, message))
@@ -112,10 +119,10 @@ impl Connection {
         if let Some(earlier) = self.subscriptions.insert(Arc::clone(&tag.name), tag.clone()) {
             earlier.over.cancel();
         }
-        let (words, written) = (self.words, Arc::clone(&tag.name));
+        let (words, written) = (self.client.words, Arc::clone(&tag.name));
         let encode: Encode = Box::new(move |events| vec![protocol::events(words, &written, events)]);
         let follower = Follower::of_stream(&self.app, self.transport, (stream, from), Filter::default(), encode);
-        self.followers.send(tag, follower, PAGE.events);
+        self.followers.send(tag, follower.noting(self.client.consumer.clone()), PAGE.events);
         answers.push(protocol::callback("SubscriptionConfirmed", &json!([name])));
         Ok(json!({ "streamName": name, "nextOffset": from.0 }))
     }
@@ -130,6 +137,42 @@ impl Connection {
             tag.over.cancel();
         }
         Ok(json!(removed.is_some()))
+    }
+
+    /// `MarkAsRead(streamName, offset)`, or several offsets; answered when it survives a power cut.
+    async fn mark_as_read(&self, arguments: &[Value]) -> Result<Value, Problem> {
+        let [name, offsets] = arguments else {
+            return Err(argument("MarkAsRead takes a stream's name, and an offset or a list of offsets"));
+        };
+        let Some(consumer) = &self.client.consumer else {
+            return Err(argument("say who reads, when you connect: /hubs/events?consumer=NAME"));
+        };
+        let name = text(name, "streamName")?;
+        let whole = |offset: &Value| offset.as_u64().filter(|offset| *offset <= NUMBER_MAX);
+        let read: Option<Vec<u64>> = match offsets {
+            Value::Array(offsets) => offsets.iter().map(whole).collect(),
+            one => whole(one).map(|offset| vec![offset]),
+        };
+        let wrong = || argument(format!("offset is a whole number from 0 to {NUMBER_MAX}, or a list, not {offsets}"));
+        receipts::note(&self.app, name, consumer, Vec::new(), read.ok_or_else(wrong)?).await?;
+        Ok(Value::Bool(true))
+    }
+
+    /// Who says its name hears of what it has not read in time: `EventUnread(streamName, reminder)`.
+    fn listen_for_reminders(&mut self) {
+        let Some(consumer) = self.client.consumer.clone() else { return };
+        let term = FilterTerm {
+            types: vec![Pattern::new(REMINDER_TYPE).expect("it is the name of a type")],
+            keys: vec![consumer.to_string()],
+            ..FilterTerm::default()
+        };
+        let encode: Encode = Box::new(|events| vec![protocol::reminders(events)]);
+        let from = self.app.host.reader.tail().next();
+        let follower = Follower::of_log(&self.app, self.transport, from, Filter::new(vec![term]), encode);
+        self.number += 1;
+        let tag = Tag { name: REMINDERS.into(), number: self.number, over: CancellationToken::new() };
+        self.subscriptions.insert(Arc::clone(&tag.name), tag.clone());
+        self.followers.send(tag, follower, PAGE.events);
     }
 
     fn is_current(&self, tag: &Tag) -> bool {

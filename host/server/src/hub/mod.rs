@@ -30,6 +30,7 @@ use crate::http::problem::Refusal;
 use crate::http::request::read_body;
 use crate::push::websocket::{self, Pings};
 use crate::push::{Frame, Heard, line, run};
+use crate::receipts;
 use connection::Connection;
 use protocol::MESSAGE_BYTES_MAX;
 pub(crate) use registry::Registry;
@@ -51,7 +52,15 @@ const POST_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 struct Asked {
     id: Option<String>,
     version: u32,
+    client: Client,
+}
+
+/// What a client says of itself.
+#[derive(Clone)]
+struct Client {
     words: &'static Words,
+    /// Under whose name deliveries are noted.
+    consumer: Option<Arc<str>>,
 }
 
 impl Asked {
@@ -65,7 +74,9 @@ impl Asked {
             }
         };
         let version = query.get("negotiateVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-        Ok(Self { id: query.get("id").filter(|id| !id.is_empty()).cloned(), version, words })
+        let consumer = query.get("consumer").map(|consumer| receipts::consumer(consumer)).transpose()?;
+        let id = query.get("id").filter(|id| !id.is_empty()).cloned();
+        Ok(Self { id, version, client: Client { words, consumer } })
     }
 
     fn id(self) -> Result<String, Problem> {
@@ -107,12 +118,12 @@ pub(crate) async fn connect(
         return Ok(over_websocket(app, asked, upgrade)?);
     }
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (listens, words) = (accept.contains("text/event-stream"), asked.words);
+    let (listens, client) = (accept.contains("text/event-stream"), asked.client.clone());
     let id = asked.id()?;
     match app.hub.find(&id)? {
-        Found::New if listens => Ok(over_sse(app, &id, words)?),
+        Found::New if listens => Ok(over_sse(app, &id, client)?),
         Found::New => {
-            begin_polling(app, &id, words)?;
+            begin_polling(app, &id, client)?;
             Ok(polled(Some(Frame::new())))
         }
         Found::Polling(polling) if !listens => Ok(poll(&app, &id, &polling).await),
@@ -131,18 +142,18 @@ fn over_websocket(app: Arc<App>, asked: Asked, upgrade: WebSocketUpgrade) -> Res
         app.hub.claim(id, Instant::now())?;
     }
     let drain = app.drain.clone();
-    let connection = Connection::new(app, WEBSOCKET, asked.words);
+    let connection = Connection::new(app, WEBSOCKET, asked.client);
     Ok(websocket::accept(upgrade, MESSAGE_BYTES_MAX, place, drain, Pings::Spared, connection))
 }
 
-fn over_sse(app: Arc<App>, id: &str, words: &'static Words) -> Result<Response<Body>, Problem> {
+fn over_sse(app: Arc<App>, id: &str, client: Client) -> Result<Response<Body>, Problem> {
     let place = app.push.enter(SSE)?;
     app.hub.claim(id, Instant::now())?;
     let (line, wire) = line();
     app.hub.listening(id, wire.heard);
     let (drain, id) = (app.drain.clone(), id.to_owned());
     tokio::spawn(async move {
-        let connection = Connection::new(Arc::clone(&app), SSE, words);
+        let connection = Connection::new(Arc::clone(&app), SSE, client);
         place.hold(run(connection, line, drain)).await;
         app.hub.forget(&id);
     });
@@ -170,14 +181,14 @@ fn as_sse(frame: &Frame) -> Bytes {
     out.into()
 }
 
-fn begin_polling(app: Arc<App>, id: &str, words: &'static Words) -> Result<(), Problem> {
+fn begin_polling(app: Arc<App>, id: &str, client: Client) -> Result<(), Problem> {
     let place = app.push.enter(LONG_POLLING)?;
     app.hub.claim(id, Instant::now())?;
     let (line, wire) = line();
     app.hub.polling(id, wire);
     let drain = app.drain.clone();
     // What it says last stays in the registry until it is polled for.
-    tokio::spawn(place.hold(run(Connection::new(app, LONG_POLLING, words), line, drain)));
+    tokio::spawn(place.hold(run(Connection::new(app, LONG_POLLING, client), line, drain)));
     Ok(())
 }
 
@@ -234,9 +245,11 @@ mod tests {
             Asked::read(&query.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
         };
         let asked = read(&[("case", "pascal"), ("negotiateVersion", "1"), ("id", "x"), ("_", "7")]).unwrap();
-        assert!(std::ptr::eq(asked.words, &PASCAL) && asked.version == 1);
+        assert!(std::ptr::eq(asked.client.words, &PASCAL) && asked.version == 1);
         assert_eq!(asked.id().unwrap(), "x");
         assert_eq!(read(&[]).unwrap().id().unwrap_err().code, Code::InvalidArgument);
+        assert_eq!(read(&[("consumer", "ann")]).unwrap().client.consumer.as_deref(), Some("ann"));
+        assert_eq!(read(&[("consumer", "")]).err().unwrap().code, Code::InvalidArgument);
         assert_eq!(read(&[("case", "kebab")]).err().unwrap().code, Code::InvalidArgument);
     }
 

@@ -178,6 +178,17 @@ pub(super) fn events(words: &Words, stream: &str, events: &[Event]) -> Bytes {
     out.into()
 }
 
+/// Reminders as calls of `EventUnread`, each with the stream's name and the reminder's data.
+pub(super) fn reminders(events: &[Event]) -> Bytes {
+    let mut out = Vec::new();
+    for event in events {
+        // The host has written it.
+        let data: Value = serde_json::from_slice(event.data()).unwrap_or_default();
+        out.extend_from_slice(&callback("EventUnread", &json!([data["stream"], data])));
+    }
+    out.into()
+}
+
 #[cfg(test)]
 mod tests {
     use wasmill_core::clock::Timestamp;

@@ -21,6 +21,7 @@ use wasmill_core::store::PageLimit;
 use super::{AHEAD_BYTES_MAX, Frame, PAGE};
 use crate::app::App;
 use crate::pages::Following;
+use crate::receipts;
 use crate::rights::keep_readable;
 
 enum Source {
@@ -37,6 +38,8 @@ pub(crate) struct Follower {
     source: Source,
     encode: Encode,
     following: Following,
+    /// Who gets the events, if that is to be noted.
+    consumer: Option<Arc<str>>,
     _counted: Counted,
 }
 
@@ -76,7 +79,13 @@ impl Follower {
         let metrics = &app.host.metrics;
         let following = Following::new(metrics, transport);
         let counted = Counted::new(metrics, transport);
-        Box::new(Self { app: Arc::clone(app), source, encode, following, _counted: counted })
+        Box::new(Self { app: Arc::clone(app), source, encode, following, consumer: None, _counted: counted })
+    }
+
+    /// Notes what it hands over as delivered to a consumer.
+    pub(crate) fn noting(mut self: Box<Self>, consumer: Option<Arc<str>>) -> Box<Self> {
+        self.consumer = consumer;
+        self
     }
 
     /// Waits for at least one event, and for room.
@@ -91,6 +100,9 @@ impl Follower {
             let free = room.take().or_else(|| Arc::clone(budget).try_acquire_many_owned(wanted).ok());
             if let Some(room) = free {
                 self.following.delivered(events.len());
+                if let Some(consumer) = &self.consumer {
+                    receipts::delivered(&self.app, consumer, &events).await;
+                }
                 let places = events.iter().map(|event| self.place_of(event)).collect();
                 return Ok(Page { frame, places, _room: room });
             }

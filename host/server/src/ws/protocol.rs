@@ -31,6 +31,7 @@ pub(super) enum Ask {
     Ack(Ack),
     Nack(Nack),
     Extend(Extend),
+    Read(Read),
     Unsubscribe,
     Ping,
 }
@@ -53,6 +54,8 @@ pub(super) struct Subscribe {
     /// An offset of the stream, or a position; without, what comes from now on.
     pub(super) from: Option<u64>,
     pub(super) credit: Option<u64>,
+    /// Under whose name deliveries are noted.
+    pub(super) consumer: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -92,6 +95,15 @@ pub(super) struct Extend {
     pub(super) ms: u64,
 }
 
+/// A consumer has read events of a stream.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Read {
+    pub(super) consumer: String,
+    pub(super) stream: String,
+    pub(super) offsets: Vec<u64>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
@@ -125,11 +137,16 @@ fn read_fields(mut fields: Map<String, Value>, about: &mut About) -> Result<Ask,
     let op = match fields.remove("op") {
         Some(Value::String(op)) => op,
         Some(_) | None => {
-            return Err(wrong("op", "say what to do: subscribe, join, credit, ack, nack, extend, unsubscribe or ping"));
+            return Err(wrong(
+                "op",
+                "say what to do: subscribe, join, credit, ack, nack, extend, read, unsubscribe or ping",
+            ));
         }
     };
-    if op == "ping" {
-        return shaped(fields).map(|Nothing {}| Ask::Ping);
+    match op.as_str() {
+        "ping" => return shaped(fields).map(|Nothing {}| Ask::Ping),
+        "read" => return shaped(fields).map(Ask::Read),
+        _ => {}
     }
     about.id = match fields.remove("id") {
         Some(Value::String(id)) if (1..=NAME_BYTES_MAX).contains(&id.len()) => Some(id),
@@ -149,7 +166,7 @@ fn read_fields(mut fields: Map<String, Value>, about: &mut About) -> Result<Ask,
         _ => Err(wrong(
             "op",
             format!(
-                "there is no `{}`; there are subscribe, join, credit, ack, nack, extend, unsubscribe and ping",
+                "there is no `{}`; there are subscribe, join, credit, ack, nack, extend, read, unsubscribe and ping",
                 op.escape_debug()
             ),
         )),
@@ -197,6 +214,11 @@ impl About {
 
     pub(super) fn unsubscribed(&self) -> Bytes {
         self.answer("unsubscribed", Value::Null)
+    }
+
+    /// It survives a power cut that the events were read.
+    pub(super) fn noted(&self) -> Bytes {
+        self.answer("noted", Value::Null)
     }
 
     pub(super) fn pong(&self) -> Bytes {

@@ -14,7 +14,7 @@ use wasmill_core::group::{Answer, GroupError, Settled};
 use wasmill_core::limits::group as limits;
 
 use super::member::{Back, Member, Pulls};
-use super::protocol::{self, About, Ack, Ask, CREDIT, CREDIT_MAX, Extend, Join, Nack, Subscribe, wrong};
+use super::protocol::{self, About, Ack, Ask, CREDIT, CREDIT_MAX, Extend, Join, Nack, Read, Subscribe, wrong};
 use super::subscription::{By, Window};
 use crate::app::App;
 use crate::convert::{self, Term, stream_name};
@@ -23,7 +23,7 @@ use crate::http::consume::Wrong;
 use crate::pages::{self, Bound, NUMBER_MAX};
 use crate::push::followers::{Came, Encode, Follower, Followers, Tag};
 use crate::push::{End, Frame, SUBSCRIPTIONS_MAX, Talk};
-use crate::rights;
+use crate::{receipts, rights};
 
 /// How it is called in metrics.
 pub(super) const WEBSOCKET: &str = "websocket";
@@ -73,6 +73,10 @@ impl Session {
         let id = about.id.as_deref().unwrap_or_default();
         match ask {
             Ask::Ping => return Ok(Some(about.pong())),
+            Ask::Read(Read { consumer, stream, offsets }) => {
+                receipts::note(&self.app, &stream, &consumer, Vec::new(), offsets).await?;
+                return Ok(Some(about.noted()));
+            }
             Ask::Subscribe(subscribe) => return self.subscribe(about, id, subscribe).await.map(Some),
             Ask::Join(join) => return self.join(about, id, join).await.map(Some),
             Ask::Credit(events) => self.credit(id, events)?,
@@ -121,7 +125,8 @@ impl Session {
     }
 
     async fn subscribe(&mut self, about: &About, id: &str, asked: Subscribe) -> Result<Bytes, Problem> {
-        let Subscribe { stream, streams, types, keys, tags, correlation_ids, from, credit } = asked;
+        let Subscribe { stream, streams, types, keys, tags, correlation_ids, from, credit, consumer } = asked;
+        let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
         let tag = self.tag(id)?;
         let credit = check_credit(credit)?;
         if from.is_some_and(|from| from > NUMBER_MAX) {
@@ -156,7 +161,7 @@ impl Session {
                 (By::Position, from.0, Follower::of_log(app, WEBSOCKET, from, filter, encode))
             }
         };
-        let (window, resting) = (Window::new(credit, next), Some(follower));
+        let (window, resting) = (Window::new(credit, next), Some(follower.noting(consumer)));
         let name = Arc::clone(&tag.name);
         self.entries.insert(Arc::clone(&name), Entry::Subscription { tag, by, window, resting });
         self.go_on(&name);

@@ -42,15 +42,7 @@ impl Default for ReplayArgs {
 
 pub(crate) async fn run(target: &Target, args: &ReplayArgs, output: Output) -> Result<Measurement, Failure> {
     let client = target.remote.connect().await?;
-    let there = client.log().get_log(GetLogRequest {}).await?.into_inner().next_position;
-    let mut fill_rate = None;
-    if there < args.events {
-        let bar = output.events_bar("filling", args.events - there);
-        let started = Instant::now();
-        let filled = fill(&client, args.events - there, args.size, &bar).await;
-        bar.finish_and_clear();
-        fill_rate = Some(crate::cli::table::rate(filled?, started.elapsed()));
-    }
+    let fill_rate = fill_up(&client, args.events, args.size, output).await?;
     let bar = output.events_bar("reading", args.events * RUNS as u64);
     let mut runs = Vec::new();
     for _ in 0..RUNS {
@@ -65,6 +57,19 @@ pub(crate) async fn run(target: &Target, args: &ReplayArgs, output: Output) -> R
         measurement = measurement.with("filled by AppendBulk at", format!("{}/s", grouped(rate)));
     }
     Ok(measurement)
+}
+
+/// Fills the log up to as many events, and says at what rate, if there was anything to do.
+pub(super) async fn fill_up(client: &Client, events: u64, size: usize, output: Output) -> Result<Option<u64>, Failure> {
+    let there = client.log().get_log(GetLogRequest {}).await?.into_inner().next_position;
+    if there >= events {
+        return Ok(None);
+    }
+    let bar = output.events_bar("filling", events - there);
+    let started = Instant::now();
+    let filled = fill(client, events - there, size, &bar).await;
+    bar.finish_and_clear();
+    Ok(Some(crate::cli::table::rate(filled?, started.elapsed())))
 }
 
 async fn read(client: &Client, events: u64, bar: &ProgressBar) -> Result<Duration, Failure> {

@@ -124,6 +124,12 @@ impl Latencies {
         self.0.add(&other.0).expect("all have the same bounds");
     }
 
+    /// How many times as long the slowest hundredth takes.
+    pub(crate) fn p99_over(&self, other: &Self) -> Option<f64> {
+        let p99 = |latencies: &Self| latencies.0.value_at_quantile(0.99) as f64;
+        (!self.0.is_empty() && p99(other) > 0.0).then(|| p99(self) / p99(other))
+    }
+
     /// Nothing was measured: there is nothing to say.
     pub(crate) fn summary(&self) -> Option<Latency> {
         let at = |quantile| self.0.value_at_quantile(quantile) / 1_000;

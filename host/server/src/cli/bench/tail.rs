@@ -38,6 +38,17 @@ impl Default for TailArgs {
 type Moment = (u64, Instant);
 
 pub(crate) async fn run(target: &Target, args: &TailArgs, output: Output) -> Result<Measurement, Failure> {
+    let (latencies, took) = measure(target, args, output).await?;
+    let what = format!("publish to delivery at {}/s", args.rate);
+    Ok(Measurement::of(what, args.rate * args.seconds, took).with_latency(&latencies))
+}
+
+/// How long each delivery took, and all together.
+pub(super) async fn measure(
+    target: &Target,
+    args: &TailArgs,
+    output: Output,
+) -> Result<(Latencies, Duration), Failure> {
     let stream = load::run_name("tail");
     let events = args.rate * args.seconds;
     // Publisher and follower are different programs in life: two connections.
@@ -96,5 +107,5 @@ pub(crate) async fn run(target: &Target, args: &TailArgs, output: Output) -> Res
             latencies.add(delivered[usize::try_from(offset).expect("offsets count what was delivered")] - at);
         }
     }
-    Ok(Measurement::of(format!("publish to delivery at {}/s", args.rate), events, took).with_latency(&latencies))
+    Ok((latencies, took))
 }
