@@ -15,8 +15,8 @@ async fn filled() -> TestHost {
 #[tokio::test]
 async fn a_range_is_printed_like_a_read() {
     let host = filled().await;
-    let lines =
-        run(&host, "replay start --client --stream s --from-offset 5 --until-offset 9 --rate 10000").await.lines();
+    let line = "replay start --client --stream s --from-offset 5 --until-offset 9 --rate 10000";
+    let lines = run_json(&host, line).await.lines();
     let offsets: Vec<_> = lines.iter().map(|event| event["offset"].as_u64()).collect();
     assert_eq!(offsets, [5, 6, 7, 8].map(Some));
     let list = run(&host, "replay list").await.out;

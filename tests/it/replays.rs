@@ -119,8 +119,9 @@ async fn a_group_gets_each_event_once_more_though_its_host_is_killed() {
     while (member.acked.len() as u64) < EVENTS {
         member.work(&host, &mut last).await;
     }
-    let body =
-        json!({ "group": "g", "from": { "offset": 500 }, "until": { "offset": 2_500 }, "eventsPerSecond": 2_000 });
+    let source = json!({ "streams": [STREAM] });
+    let (from, until) = (json!({ "offset": 500 }), json!({ "offset": 2_500 }));
+    let body = json!({ "group": "g", "source": source, "from": from, "until": until, "eventsPerSecond": 2_000 });
     let begun = start(&host, &body).await;
     assert_eq!((&begun["total"], &begun["totalIsEstimate"]), (&json!(2_000), &json!(false)));
     let id = id(&begun);

@@ -8,7 +8,7 @@ async fn the_plain_websocket_keeps_credit_and_acknowledgements() {
     let host = host().await;
     let Some(script) = start("test/socket.mjs", &[&host.url, "socket"], None) else { return };
     let lines = script.rest().await;
-    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(lines.len(), 6, "{lines:?}");
     all_gone(&host).await;
     host.assert_healthy().await;
 }
