@@ -1,6 +1,7 @@
 //! Replays over real processes: at their pace, beside what is new, through kill -9.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -77,6 +78,22 @@ impl Member {
         Self { session: Self::join(host).await, acked: BTreeMap::new() }
     }
 
+    /// Takes what there is, and does not wait to hear what came of its acknowledgement.
+    async fn work_and_vanish(&mut self, host: &TestHost) {
+        let pull = json!({ "session": self.session, "limit": 100, "waitMs": 100 }).to_string();
+        let (status, pulled) = host.send("POST", "/api/groups/g/pull", &[], &pull).await;
+        assert_eq!(status, 200, "{pulled}");
+        let half: Vec<&Value> = pulled["deliveries"].as_array().expect("deliveries").iter().step_by(2).collect();
+        let tokens: Vec<&Value> = half.iter().map(|delivery| &delivery["token"]).collect();
+        let ack = json!({ "session": self.session, "tokens": tokens }).to_string();
+        let sent = reqwest::Client::new().post(host.path("/api/groups/g/ack")).body(ack).send();
+        if tokens.is_empty() || timeout(Duration::from_millis(1), sent).await.is_ok_and(|answer| answer.is_ok()) {
+            for delivery in half {
+                *self.acked.entry(offset(&delivery["event"])).or_default() += 1;
+            }
+        }
+    }
+
     /// Takes what there is and acknowledges it; in the order of its keys, which is checked.
     async fn work(&mut self, host: &TestHost, last: &mut BTreeMap<String, u64>) -> usize {
         let pull = json!({ "session": self.session, "limit": 200, "waitMs": 100 }).to_string();
@@ -134,6 +151,8 @@ async fn a_group_gets_each_event_once_more_though_its_host_is_killed() {
             }
         };
         timeout(PATIENCE, coming).await.expect("it goes on");
+        // Killed with some in its hands, and an acknowledgement under way.
+        again.work_and_vanish(&host).await;
         let (dir, url) = (host.kill().await, host.url.clone());
         host = TestHost::start_again(dir, &url).await;
         again.session = Member::join(&host).await;
@@ -151,7 +170,7 @@ async fn a_group_gets_each_event_once_more_though_its_host_is_killed() {
     let seen: BTreeSet<u64> = again.acked.keys().copied().collect();
     assert!(seen.is_subset(&expected), "{:?}", seen.difference(&expected).collect::<Vec<_>>());
     let untold = expected.difference(&seen).count();
-    assert!(untold <= 3 * 200, "{untold} are missing");
+    assert!(untold <= 3 * 50, "{untold} are missing");
     assert!(again.acked.values().all(|times| *times == 1), "none was settled twice");
     println!("{} of {} told as settled, each once, through 3 kills", seen.len(), expected.len());
 }

@@ -124,7 +124,8 @@ impl Host {
         };
         let wake = Wake::default();
         let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock), wake.clone());
-        let (receipts, receipt_writer) = receipt::receipts(publisher.clone(), stream_configs.clone(), with);
+        let (receipts, receipt_writer) =
+            receipt::receipts(publisher.clone(), stream_configs.clone(), with, Arc::clone(&metrics));
         tasks.spawn("receipts", receipt_writer.run(tasks.stop_token()));
         let groups = Groups::new(
             reader.clone(),
@@ -137,14 +138,8 @@ impl Host {
         groups.start().await.map_err(|error| StartError::Groups(Box::new(error)))?;
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
-        let schedules = Schedules::new(
-            publisher.clone(),
-            stream_configs.clone(),
-            Arc::clone(&store),
-            committer.clone(),
-            Arc::clone(&clock),
-            wake.clone(),
-        );
+        let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock), wake.clone());
+        let schedules = Schedules::new(publisher.clone(), stream_configs.clone(), with, Arc::clone(&metrics));
         let timers = Timers {
             store: Arc::clone(&store),
             committer: committer.clone(),
@@ -155,7 +150,14 @@ impl Host {
         };
         tasks.spawn("timers", timers.run(plugins.lead(), tasks.stop_token()));
         let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));
-        let replays = Replays::new(with, reader.clone(), groups.clone(), plugins.clone(), stream_configs.clone());
+        let replays = Replays::new(
+            with,
+            reader.clone(),
+            groups.clone(),
+            plugins.clone(),
+            stream_configs.clone(),
+            Arc::clone(&metrics),
+        );
         tasks.spawn("replays", replays.clone().run(plugins.lead(), tasks.stop_token()));
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {

@@ -19,6 +19,7 @@ use crate::event::Offset;
 use crate::limits::receipt as limits;
 use crate::log::commit::{CommitError, Committer};
 use crate::log::publish::Publisher;
+use crate::metrics::Metrics;
 use crate::name::StreamName;
 use crate::own::{self, document, guard, unit};
 use crate::store::{Rejection, Store, StoreError, Unit};
@@ -33,6 +34,7 @@ pub(crate) struct Writer {
     clock: Arc<dyn Clock>,
     configs: StreamConfigs,
     wake: Wake,
+    metrics: Arc<Metrics>,
     writes: mpsc::Receiver<Write>,
     /// What the store has of documents that were written lately.
     known: LruCache<(&'static str, String), Option<Bytes>>,
@@ -43,11 +45,12 @@ pub(crate) fn receipts(
     publisher: Publisher,
     configs: StreamConfigs,
     (store, committer, clock, wake): (Arc<dyn Store>, Committer, Arc<dyn Clock>, Wake),
+    metrics: Arc<Metrics>,
 ) -> (Receipts, Writer) {
     let (sender, writes) = mpsc::channel(limits::QUEUE_MAX);
     let known = LruCache::new(NonZeroUsize::new(limits::BLOCKS_CACHED * 2).expect("it is not 0"));
     let door = Receipts { store: Arc::clone(&store), configs: configs.clone(), publisher, writes: sender };
-    (door, Writer { store, committer, clock, configs, wake, writes, known })
+    (door, Writer { store, committer, clock, configs, wake, metrics, writes, known })
 }
 
 impl Writer {
@@ -68,12 +71,14 @@ impl Writer {
 
     async fn write(&mut self, calls: &[Write]) -> Result<(), ReceiptError> {
         for _ in 0..limits::TRIES_MAX {
-            let (unit, after) = self.unit(calls).await?;
+            let (unit, after, new) = self.unit(calls).await?;
             match self.committer.commit(unit).await {
                 Ok(_) => {
                     for (place, value) in after {
                         self.known.put(place, Some(value));
                     }
+                    self.metrics.receipts.with_label_values(&["delivered"]).inc_by(new.delivered);
+                    self.metrics.receipts.with_label_values(&["read"]).inc_by(new.read);
                     self.wake.wake();
                     return Ok(());
                 }
@@ -88,13 +93,13 @@ impl Writer {
         Err(CommitError::Overloaded.into())
     }
 
-    /// What the calls change, and what the store has then.
-    async fn unit(&mut self, calls: &[Write]) -> Result<(Unit, BTreeMap<Place, Bytes>), ReceiptError> {
+    /// What the calls change, what the store has then, and how much of it is new.
+    async fn unit(&mut self, calls: &[Write]) -> Result<(Unit, BTreeMap<Place, Bytes>, New), ReceiptError> {
         let now = self.clock.now();
         let by_consumer = sorted(calls);
         let mut unit = unit(Vec::new(), Vec::new());
         let mut documents = Vec::new();
-        let mut after = BTreeMap::new();
+        let (mut after, mut new) = (BTreeMap::new(), New::default());
         self.learn(&by_consumer).await?;
         for ((stream, consumer), marks) in &by_consumer {
             let effective = self.configs.effective(stream);
@@ -104,10 +109,11 @@ impl Writer {
                 Some(stored) => decode_progress(&place.1, stored)?,
                 None => Progress { first_block: u64::MAX, ..Progress::default() },
             };
+            let before = (progress.delivered, progress.read);
             for (block, marks) in by_block(marks) {
                 let key = block_key(stream.as_str(), block, consumer);
-                let before = self.known(&(COLLECTION_BLOCKS, key.clone()));
-                let mut value = before.as_deref().map(|stored| decode_block(&key, stored)).transpose()?;
+                let stored_block = self.known(&(COLLECTION_BLOCKS, key.clone()));
+                let mut value = stored_block.as_deref().map(|stored| decode_block(&key, stored)).transpose()?;
                 let value = value.get_or_insert_default();
                 let changed = mark(value, &mut progress, &marks, now);
                 if !changed {
@@ -123,11 +129,13 @@ impl Writer {
                     value.timer = due;
                 }
                 let encoded = value.encode();
-                unit.guards.push(guard(COLLECTION_BLOCKS, key.clone(), before));
+                unit.guards.push(guard(COLLECTION_BLOCKS, key.clone(), stored_block));
                 documents.push(document(COLLECTION_BLOCKS, key.clone(), Some(encoded.clone())));
                 after.insert((COLLECTION_BLOCKS, key), encoded);
                 progress.updated_at_us = now.0;
             }
+            new.delivered += progress.delivered - before.0;
+            new.read += progress.read - before.1;
             if progress.updated_at_us == now.0 {
                 if stored.is_none() {
                     let marker = pair(consumer, stream.as_str());
@@ -140,7 +148,7 @@ impl Writer {
             }
         }
         unit.changes = own::unit(Vec::new(), documents).changes;
-        Ok((unit, after))
+        Ok((unit, after, new))
     }
 
     /// Reads what is not known of the documents that are about to change.
@@ -171,6 +179,13 @@ impl Writer {
     fn known(&mut self, place: &Place) -> Option<Bytes> {
         self.known.get(place).cloned().flatten()
     }
+}
+
+/// What was not noted before.
+#[derive(Clone, Copy, Debug, Default)]
+struct New {
+    delivered: u64,
+    read: u64,
 }
 
 type Place = (&'static str, String);

@@ -25,6 +25,7 @@ use crate::log::commit::{CommitError, Committer};
 use crate::log::filter::Filter;
 use crate::log::read::{ReadError, Reader};
 use crate::log_id;
+use crate::metrics::Metrics;
 use crate::name::StreamName;
 use crate::own::{document, guard, unit};
 use crate::plugin::registry::Plugins;
@@ -99,6 +100,7 @@ struct Shared {
     groups: Groups,
     plugins: Plugins,
     configs: StreamConfigs,
+    metrics: Arc<Metrics>,
     /// Something was changed on this host.
     changed: Notify,
     /// Who receives which one.
@@ -112,9 +114,21 @@ impl Replays {
         groups: Groups,
         plugins: Plugins,
         configs: StreamConfigs,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let (changed, receiving) = (Notify::new(), Mutex::default());
-        Self(Arc::new(Shared { store, committer, reader, clock, groups, plugins, configs, changed, receiving }))
+        Self(Arc::new(Shared {
+            store,
+            committer,
+            reader,
+            clock,
+            groups,
+            plugins,
+            configs,
+            metrics,
+            changed,
+            receiving,
+        }))
     }
 
     /// Begins a replay.
@@ -217,9 +231,7 @@ impl Replays {
                 if record.queue {
                     return invalid("group", "a queue has no past to replay: what is settled is gone");
                 }
-                let config = &record.config;
-                let chosen = |own: &[String], of_group: &[String]| if own.is_empty() { of_group } else { own }.to_vec();
-                Ok(Source { streams: chosen(&new.source.streams, &config.streams), ..new.source.clone() })
+                Ok(new.source.within(&record.config))
             }
             Target::Projection(projection) => {
                 // Another host that has the lead knows better.

@@ -144,6 +144,7 @@ impl Received {
         self.next = self.page.first().map_or(read_to, Event::position);
         self.read_to = (!self.page.is_empty()).then_some(read_to);
         self.done += events.len() as u64;
+        self.replays.0.metrics.replayed_events.with_label_values(&["client"]).inc_by(events.len() as u64);
         Ok(Ok(events))
     }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Pace;
 use crate::clock::Timestamp;
 use crate::event::Position;
-use crate::group::Start;
+use crate::group::{GroupConfig, Start};
 use crate::log::filter::{Filter, FilterTerm};
 use crate::name::{InvalidName, Pattern};
 use crate::own::{self, document};
@@ -40,6 +40,19 @@ impl Source {
             tags: self.tags.clone(),
             correlation_ids: self.correlation_ids.clone(),
         }]))
+    }
+
+    /// What is read for a group: where both choose, what is replayed has to satisfy both, and is read by what is
+    /// chosen here.
+    pub(super) fn within(&self, config: &GroupConfig) -> Self {
+        let both = |own: &[String], of_group: &[String]| if own.is_empty() { of_group } else { own }.to_vec();
+        Self {
+            streams: both(&self.streams, &config.streams),
+            types: both(&self.types, &config.types),
+            keys: both(&self.keys, &config.keys),
+            tags: both(&self.tags, &config.tags),
+            correlation_ids: both(&self.correlation_ids, &config.correlation_ids),
+        }
     }
 
     /// The one stream that is replayed, if it is one.

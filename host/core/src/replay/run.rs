@@ -173,6 +173,7 @@ impl Replays {
                     return Ok(Outcome::Rests);
                 }
             }
+            self.0.metrics.replayed_events.with_label_values(&["group"]).inc_by(events.len() as u64);
             since = now;
             if progress.ended_at_us.is_some() {
                 tracing::info!(event_id = log_id::REPLAY_DONE, replay = %id, events = progress.done, "a replay is done");

@@ -42,6 +42,10 @@ impl Fire for Firing {
                 Err(error) => Err(Some(told(&error))),
             },
         };
+        let outcome = if published.is_ok() { "published" } else { "failed" };
+        if !skipped {
+            schedules.metrics.scheduled_events.with_label_values(&[outcome]).inc();
+        }
         if let Err(Some(error)) = &published {
             let (event_id, schedule) = (log_id::SCHEDULE_FAILED, &timer.id);
             tracing::warn!(event_id, schedule, error, "a schedule could not publish");

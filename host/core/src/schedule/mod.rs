@@ -20,6 +20,7 @@ use crate::limits::{read, schedule as limits};
 use crate::log::commit::{CommitError, Committer};
 use crate::log::publish::{Append, AppendError, Publisher};
 use crate::log_id;
+use crate::metrics::Metrics;
 use crate::name::{self, StreamName};
 use crate::own::{self, document, guard, unit};
 use crate::store::{DocumentChange, Rejection, Store, StoreError};
@@ -135,18 +136,17 @@ pub struct Schedules {
     publisher: Publisher,
     configs: StreamConfigs,
     wake: Wake,
+    metrics: Arc<Metrics>,
 }
 
 impl Schedules {
     pub(crate) fn new(
         publisher: Publisher,
         configs: StreamConfigs,
-        store: Arc<dyn Store>,
-        committer: Committer,
-        clock: Arc<dyn Clock>,
-        wake: Wake,
+        (store, committer, clock, wake): (Arc<dyn Store>, Committer, Arc<dyn Clock>, Wake),
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { store, committer, clock, publisher, configs, wake }
+        Self { store, committer, clock, publisher, configs, wake, metrics }
     }
 
     /// Makes a schedule, or replaces the one of that name, whose counts it keeps.
