@@ -1,5 +1,6 @@
 //! A host put together: the log, the plugins, and the tasks behind them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -147,6 +148,7 @@ impl Host {
             wake,
             schedules: Arc::new(schedule::Firing(schedules.clone())),
             receipts: Arc::new(receipt::Firing(receipts.clone())),
+            unreadable: HashSet::new(),
         };
         tasks.spawn("timers", timers.run(plugins.lead(), tasks.stop_token()));
         let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));

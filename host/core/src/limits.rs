@@ -221,6 +221,10 @@ pub mod receipt {
     pub const QUEUE_MAX: usize = 1_024;
     /// Calls that are written together.
     pub const CALLS_AT_ONCE: usize = 256;
+    /// Of calls that are written together, unless one has more.
+    pub const MARKS_AT_ONCE: usize = 8_192;
+    /// Blocks that are read together.
+    pub const BLOCKS_READ: usize = 64;
     /// Blocks of receipts that one look-up reads at most before it says where to go on.
     pub const BLOCKS_LOOKED_AT_MAX: usize = 1_024;
     /// Receipts of a page.
@@ -251,8 +255,10 @@ pub mod replay {
     pub const SLICE_US: i64 = 10_000;
     /// Between two looks whether somebody has changed it on another host, and between two notes of how far it is.
     pub const LOOK_EVERY_US: i64 = 1_000_000;
-    /// Before a group that has enough to do is asked again.
-    pub const FULL_PAUSE_US: i64 = 20_000;
+    /// Before a group that has enough to do is asked again, or a host for what it has not heard of.
+    pub const FULL_PAUSE_US: i64 = 50_000;
+    /// Positions without an event of the replay, after which it is noted how far it is.
+    pub const NOTE_POSITIONS: u64 = 10_000;
     /// After the store did not answer.
     pub const RETRY: Duration = Duration::from_secs(1);
     /// Attempts to change one while others do.

@@ -5,6 +5,7 @@
 //! the timer, and a guard that it is still there. So it is done once, whoever tries, and after any crash.
 //! The host that has the lead fires them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +24,14 @@ use crate::store::{DocumentChange, Guard, Rejection, Store, StoreError, Unit};
 const COLLECTION: &str = "timer";
 
 /// Which room a timer wakes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Schedule,
     Receipts,
 }
 
 /// That something is to be done at a time. There is at most one of a kind, an id and a time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Timer {
     pub(crate) due: Timestamp,
     pub(crate) kind: Kind,
@@ -100,10 +101,12 @@ pub(crate) struct Timers {
     pub(crate) wake: Wake,
     pub(crate) schedules: Arc<dyn Fire>,
     pub(crate) receipts: Arc<dyn Fire>,
+    /// Those that cannot be read are passed over until the next start: the others go on.
+    pub(crate) unreadable: HashSet<Timer>,
 }
 
 impl Timers {
-    pub(crate) async fn run(self, mut lead: watch::Receiver<bool>, stop: CancellationToken) -> Result<(), String> {
+    pub(crate) async fn run(mut self, mut lead: watch::Receiver<bool>, stop: CancellationToken) -> Result<(), String> {
         let run = async {
             // It fails when the plugins are gone, and with them the host.
             if lead.wait_for(|leads| *leads).await.is_err() {
@@ -146,12 +149,13 @@ impl Timers {
     }
 
     /// Fires what is due, and says when the next one is.
-    async fn fire_due(&self) -> Result<Option<Timestamp>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn fire_due(&mut self) -> Result<Option<Timestamp>, Box<dyn std::error::Error + Send + Sync>> {
         loop {
-            let page = own::page(&*self.store, COLLECTION, "", None, limits::AT_ONCE).await?;
+            let limit = limits::AT_ONCE + self.unreadable.len().min(limits::AT_ONCE);
+            let page = own::page(&*self.store, COLLECTION, "", None, limit).await?;
             let now = self.clock.now();
-            let timers: Vec<Timer> =
-                page.documents.iter().filter_map(|document| Timer::of_key(&document.key)).collect();
+            let timers = page.documents.iter().filter_map(|document| Timer::of_key(&document.key));
+            let timers: Vec<Timer> = timers.filter(|timer| !self.unreadable.contains(timer)).collect();
             let due = timers.iter().take_while(|timer| timer.due <= now).count();
             if due == 0 {
                 return Ok(timers.first().map(|timer| timer.due));
@@ -159,7 +163,16 @@ impl Timers {
             // Queued one after the other, they share their commits.
             let mut submitted = Vec::with_capacity(due);
             for timer in &timers[..due] {
-                let unit = self.room(timer).fire(timer, now, None).await?;
+                let unit = match self.room(timer).fire(timer, now, None).await {
+                    Ok(unit) => unit,
+                    Err(error @ StoreError::Damaged { .. }) => {
+                        let (event_id, id) = (log_id::TIMERS_FAILED, timer.id.escape_debug().to_string());
+                        tracing::error!(event_id, id, error = %error, "a timer cannot be read and is passed over");
+                        self.unreadable.insert(timer.clone());
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 submitted.push((timer, self.committer.submit(unit).await?));
             }
             for (timer, submitted) in submitted {

@@ -134,7 +134,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 /// parameter as well. Nowhere else: URLs end up in logs and histories.
 fn in_query(uri: &Uri) -> Option<String> {
     let path = uri.path();
-    if !(path == "/api/ws" || path.starts_with("/hubs/") || path.ends_with("/events/live")) {
+    let replay = path.starts_with("/api/replays/") && path.ends_with("/events");
+    if !(path == "/api/ws" || path.starts_with("/hubs/") || path.ends_with("/events/live") || replay) {
         return None;
     }
     let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(admit(&access, "/health/ready", &[host]), Ok(Principal::Anonymous));
         assert_eq!(admit(&access, "/errors/overloaded", &[host]), Ok(Principal::Anonymous));
         let queried = |path: &str, token: &str| admit(&access, &format!("{path}?x=1&access_token={token}"), &[host]);
-        for path in ["/hubs/events", "/hubs/events/negotiate", "/api/ws", "/api/events/live"] {
+        for path in ["/hubs/events", "/hubs/events/negotiate", "/api/ws", "/api/events/live", "/api/replays/x/events"] {
             assert_eq!(queried(path, "0123456789abcde%66"), Ok(Principal::Token), "{path}");
             assert_eq!(queried(path, "0123456789abcde"), Err(Code::Unauthenticated), "{path}");
         }

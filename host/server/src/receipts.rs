@@ -66,16 +66,23 @@ pub(crate) fn consumer(name: &str) -> Result<Arc<str>, Problem> {
 
 /// Notes events as delivered that are about to be handed out. It does not wait until that is durable: nobody was
 /// told. What cannot be noted does not keep the events back.
-pub(crate) async fn delivered(app: &App, consumer: &str, events: &[Event]) {
-    for of_stream in events.chunk_by(|a, b| a.stream() == b.stream()) {
-        let Some(first) = of_stream.first() else { continue };
-        let marks = of_stream.iter().map(|event| (event.offset(), Mark::Delivered)).collect();
-        let stream = StreamName::from_stored(first.stream());
+pub(crate) async fn delivered(app: &App, consumer: &str, events: Vec<(StreamName, Vec<Offset>)>) {
+    for (stream, offsets) in events {
+        let marks = offsets.into_iter().map(|offset| (offset, Mark::Delivered)).collect();
         if let Err(error) = app.host.receipts.submit(stream, consumer.to_owned(), marks).await {
             let (event_id, error) = (log_id::RECEIPT_NOT_NOTED, error.to_string());
             tracing::warn!(event_id, consumer, error, "a delivery was not noted");
         }
     }
+}
+
+/// Where events stand.
+pub(crate) fn places(events: &[Event]) -> Vec<(StreamName, Vec<Offset>)> {
+    let of_stream = |events: &[Event]| {
+        let stream = StreamName::from_stored(events.first()?.stream());
+        Some((stream, events.iter().map(Event::offset).collect()))
+    };
+    events.chunk_by(|a, b| a.stream() == b.stream()).filter_map(of_stream).collect()
 }
 
 /// Everyone who was delivered an event; and who to go on after, if there are more.

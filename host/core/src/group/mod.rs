@@ -36,7 +36,6 @@ use crate::event::{Event, Position};
 use crate::limits::group::TIMEOUT_MS_MAX;
 use crate::log::commit::CommitError;
 use crate::own::{SEPARATOR, document, unit};
-use crate::receipt::ReceiptError;
 use crate::store::{DocumentChange, PageLimit, StoreError};
 
 pub use config::{GroupConfig, GroupRecord, InvalidGroup, Start};
@@ -162,17 +161,6 @@ pub enum GroupError {
     Store(#[from] Arc<StoreError>),
     #[error("the host is stopping")]
     Stopped,
-}
-
-impl From<ReceiptError> for GroupError {
-    fn from(error: ReceiptError) -> Self {
-        match error {
-            ReceiptError::Commit(commit) => GroupError::Commit(commit),
-            ReceiptError::Store(store) => GroupError::Store(store),
-            ReceiptError::Stopped => GroupError::Stopped,
-            ReceiptError::Invalid { .. } | ReceiptError::StreamNotFound(_) => GroupError::Argument(error.to_string()),
-        }
-    }
 }
 
 impl From<GroupError> for Problem {

@@ -28,6 +28,14 @@ pub enum RebuildError {
     Commit(#[from] CommitError),
 }
 
+/// What a rebuild has come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rebuilding {
+    Begun(GenerationId),
+    /// Another one is being built.
+    UnderWay(GenerationId),
+}
+
 impl From<RebuildError> for Problem {
     fn from(error: RebuildError) -> Self {
         match error {
@@ -40,12 +48,12 @@ impl From<RebuildError> for Problem {
 impl Plugins {
     /// Begins a new generation of the revision that is deployed. One that is being built already is
     /// answered instead, unless it has stopped. `None` when there is no such plugin.
-    pub(crate) async fn rebuild(&self, name: &str, throttle: Throttle) -> Result<Option<GenerationId>, RebuildError> {
+    pub(crate) async fn rebuild(&self, name: &str, throttle: Throttle) -> Result<Option<Rebuilding>, RebuildError> {
         let _changing = self.0.changing.lock().await;
         let Some(current) = self.deployment(name) else { return Ok(None) };
         let building = current.building();
         if let Some(building) = building.as_ref().filter(|building| !rests(building)) {
-            return Ok(Some(building.id));
+            return Ok(Some(Rebuilding::UnderWay(building.id)));
         }
         let record = self.new_generation(&current.record.current, current.serving.is_none());
         let mut changes = vec![Change::CreateGeneration(record.clone())];
@@ -58,7 +66,7 @@ impl Plugins {
         if let Some(building) = building {
             self.drop_generation(building);
         }
-        Ok(Some(record.id))
+        Ok(Some(Rebuilding::Begun(record.id)))
     }
 
     /// Gives up a generation that is being built; what serves goes on.

@@ -13,7 +13,7 @@ use crate::event::Position;
 use crate::limits::read as limits;
 use crate::plugin::descriptor::Kind;
 use crate::plugin::registry::{Deployment, Plugins};
-use crate::plugin::swap::RebuildError;
+use crate::plugin::swap::{RebuildError, Rebuilding};
 use crate::record::GenerationId;
 use crate::store::{Documents, StoreError};
 
@@ -192,11 +192,10 @@ impl Projections {
     /// Begins to build the read model anew beside the one that serves.
     pub async fn rebuild(&self, name: &str) -> Result<GenerationId, QueryError> {
         self.find(name)?;
-        self.0
-            .rebuild(name, Throttle::default())
-            .await
-            .map_err(QueryError::Rebuild)?
-            .ok_or_else(|| QueryError::ProjectionNotFound(name.into()))
+        match self.0.rebuild(name, Throttle::default()).await.map_err(QueryError::Rebuild)? {
+            Some(Rebuilding::Begun(generation) | Rebuilding::UnderWay(generation)) => Ok(generation),
+            None => Err(QueryError::ProjectionNotFound(name.into())),
+        }
     }
 
     fn find(&self, name: &str) -> Result<(Arc<Deployment>, Arc<Generation>), QueryError> {

@@ -13,12 +13,12 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::event::{Event, NewEvent, Offset, Origin};
-use crate::limits::receipt as limits;
-use crate::log::publish::Append;
+use crate::limits::{publish, receipt as limits};
+use crate::log::publish::{Append, AppendError};
 use crate::log_id;
 use crate::name::StreamName;
 use crate::own::{self, document, guard, unit};
-use crate::store::{Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, Unit};
+use crate::store::{Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, StreamAppend, Unit};
 use crate::stream::Effective;
 use crate::stream::config::OnUnread;
 use crate::timer::{Fire, Timer};
@@ -48,8 +48,7 @@ impl Fire for Firing {
         let appends = match refused {
             None => receipts.act(&stream, number, consumer, &mut block, &effective, now).await?,
             Some(rejection) => {
-                let (event_id, error) = (log_id::REMINDER_FAILED, rejection.to_string());
-                tracing::warn!(event_id, stream = %stream, consumer, error, "a consumer could not be reminded");
+                not_reminded(&stream, consumer, &rejection.to_string());
                 give_up(&mut block, &effective, now);
                 Vec::new()
             }
@@ -67,25 +66,14 @@ impl Fire for Firing {
         }
         documents.push(document(COLLECTION_BLOCKS, key.clone(), value));
         let mut done = unit(guards, documents);
-        for append in appends {
-            let made = receipts.publisher.unit(append).await;
-            match made {
-                Ok(made) => {
-                    done.appends.extend(made.appends);
-                    done.checks.extend(made.checks);
-                }
-                Err(error) => {
-                    let (event_id, error) = (log_id::REMINDER_FAILED, crate::tasks::chain(&error));
-                    tracing::warn!(event_id, stream = %stream, consumer, error, "a consumer could not be reminded");
-                }
-            }
-        }
+        done.appends = appends;
         Ok(done)
     }
 }
 
 impl Receipts {
-    /// What is to be published about events that wait too long, which is noted in the block.
+    /// What is to be published about events that wait too long, which is noted in the block. What one append does
+    /// not hold stays late, and comes next.
     async fn act(
         &self,
         stream: &StreamName,
@@ -94,7 +82,7 @@ impl Receipts {
         block: &mut Block,
         effective: &Effective,
         now: Timestamp,
-    ) -> Result<Vec<Append>, StoreError> {
+    ) -> Result<Vec<StreamAppend>, StoreError> {
         let Some(after_us) = unread_after_us(effective) else { return Ok(Vec::new()) };
         let late: Vec<u8> =
             block.entries.iter().filter(|(_, entry)| is_late(entry, after_us, now)).map(|(low, _)| *low).collect();
@@ -107,31 +95,48 @@ impl Receipts {
         let config = &effective.config().receipts;
         let reminders_to = config.stream.clone().unwrap_or_default();
         let letters_to = effective.config().dead_letter.stream.clone().unwrap_or_else(|| reminders_to.clone());
-        let (mut reminders, mut letters) = (Vec::new(), Vec::new());
+        let letters = config.on_unread == Some(OnUnread::DeadLetter);
+        let target = if letters { letters_to } else { reminders_to };
+        let (mut room, mut made) = (publish::APPEND_BYTES_MAX, None::<StreamAppend>);
         for low in late {
             let Some(entry) = block.entries.get_mut(&low) else { continue };
             let offset = Offset(first.0 + u64::from(low));
-            let Some(event) = events.iter().find(|event| event.offset() == offset) else {
-                // The log no longer has it.
+            let event = events.iter().find(|event| event.offset() == offset);
+            // What the log no longer has; and nobody is reminded of a reminder.
+            let Some(event) = event.filter(|event| event.event_type() != REMINDER_TYPE && event.stream() != target)
+            else {
                 entry.given_up = true;
                 continue;
             };
-            match config.on_unread.unwrap_or(OnUnread::Notify) {
-                OnUnread::DeadLetter => {
-                    (entry.given_up, entry.dead_letter) = (true, true);
-                    letters.push(dead_letter(event, consumer, entry));
+            let noted = match letters {
+                true => Entry { given_up: true, dead_letter: true, ..*entry },
+                false => reminded(entry, config.max_reminders.unwrap_or(1), now),
+            };
+            let new = if letters { dead_letter(event, consumer, entry) } else { reminder(event, consumer, &noted) };
+            let append = Append { stream: target.clone(), events: vec![new], ..Append::default() };
+            let unit = match self.publisher.unit(append).await {
+                Ok(unit) => unit,
+                Err(AppendError::Store(error)) => return Err(error),
+                Err(error) => {
+                    not_reminded(stream, consumer, &crate::tasks::chain(&error));
+                    entry.given_up = true;
+                    continue;
                 }
-                OnUnread::Notify => {
-                    entry.reminders += 1;
-                    entry.reminded_at = Some(now);
-                    entry.given_up = u64::from(entry.reminders) >= config.max_reminders.unwrap_or(1);
-                    reminders.push(reminder(event, consumer, entry));
-                }
+            };
+            let Some(room_left) = room.checked_sub(unit.bytes()) else { break };
+            room = room_left;
+            *entry = noted;
+            for append in unit.appends {
+                made = Some(match made.take() {
+                    None => append,
+                    Some(before) => {
+                        let events = before.events.iter().chain(append.events.iter()).cloned().collect();
+                        StreamAppend { events, ..before }
+                    }
+                });
             }
         }
-        let appends = [(reminders_to, reminders), (letters_to, letters)];
-        let some = appends.into_iter().filter(|(_, events)| !events.is_empty());
-        Ok(some.map(|(stream, events)| Append { stream, events, ..Append::default() }).collect())
+        Ok(made.into_iter().collect())
     }
 
     /// What else changes when a block of a consumer goes: its progress says between which blocks the others are,
@@ -183,6 +188,16 @@ impl Receipts {
     }
 }
 
+fn not_reminded(stream: &StreamName, consumer: &str, error: &str) {
+    let event_id = log_id::REMINDER_FAILED;
+    tracing::warn!(event_id, stream = %stream, consumer, error, "a consumer could not be reminded");
+}
+
+fn reminded(entry: &Entry, max: u64, now: Timestamp) -> Entry {
+    let reminders = entry.reminders + 1;
+    Entry { reminders, reminded_at: Some(now), given_up: u64::from(reminders) >= max, ..*entry }
+}
+
 fn is_late(entry: &Entry, after_us: i64, now: Timestamp) -> bool {
     entry.waits_since().is_some_and(|since| since.0.saturating_add(after_us) <= now.0)
 }
@@ -205,7 +220,7 @@ fn reminder(event: &Event, consumer: &str, entry: &Entry) -> NewEvent {
         "reminder": entry.reminders,
     });
     NewEvent {
-        id: id(event, consumer, entry.reminders),
+        id: id(event, consumer, "reminder", entry),
         event_type: REMINDER_TYPE.into(),
         key: Some(consumer.to_owned()),
         data: Bytes::from(data.to_string()),
@@ -222,9 +237,12 @@ fn dead_letter(event: &Event, consumer: &str, entry: &Entry) -> NewEvent {
     say("stream", event.stream().into());
     say("position", event.position().to_string());
     copy.key.get_or_insert_with(|| event.stream().to_owned());
-    NewEvent { id: id(event, consumer, entry.reminders), origin: Origin::caused_by(event), ..copy }
+    NewEvent { id: id(event, consumer, "letter", entry), origin: Origin::caused_by(event), ..copy }
 }
 
-fn id(event: &Event, consumer: &str, number: u32) -> Uuid {
-    Uuid::new_v5(&NAMESPACE, format!("{}\u{1}{number}\u{1}{consumer}", event.id()).as_bytes())
+/// A receipt that was forgotten may begin again: its reminders are others.
+fn id(event: &Event, consumer: &str, kind: &str, entry: &Entry) -> Uuid {
+    let delivered_at = entry.delivered_at.unwrap_or_default().0;
+    let text = format!("{}\u{1}{kind}\u{1}{}\u{1}{delivered_at}\u{1}{consumer}", event.id(), entry.reminders);
+    Uuid::new_v5(&NAMESPACE, text.as_bytes())
 }

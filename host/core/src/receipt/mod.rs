@@ -112,6 +112,19 @@ pub enum ReceiptError {
     Stopped,
 }
 
+/// For those whose commit waits for receipts of what they have handed out.
+impl From<ReceiptError> for CommitError {
+    fn from(error: ReceiptError) -> Self {
+        match error {
+            ReceiptError::Commit(commit) => commit,
+            ReceiptError::Store(store) => CommitError::Store(store),
+            ReceiptError::Stopped | ReceiptError::Invalid { .. } | ReceiptError::StreamNotFound(_) => {
+                CommitError::Stopped
+            }
+        }
+    }
+}
+
 impl From<StoreError> for ReceiptError {
     fn from(error: StoreError) -> Self {
         ReceiptError::Store(Arc::new(error))

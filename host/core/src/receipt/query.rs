@@ -48,17 +48,20 @@ impl Receipts {
         let mut after = after.map(|consumer| format!("{prefix}{consumer}"));
         loop {
             let page =
-                own::page(&*self.store, COLLECTION_BLOCKS, &prefix, after.as_deref(), limit - found.len()).await?;
+                own::page(&*self.store, COLLECTION_BLOCKS, &prefix, after.as_deref(), limits::BLOCKS_READ).await?;
             after = page.documents.last().map(|document| document.key.clone());
             for document in page.documents {
+                if found.len() == limit {
+                    return Ok((found, true));
+                }
                 let block = decode_block(&document.key, &document.value)?;
                 let consumer = &document.key[prefix.len()..];
                 found.extend(
                     receipts_of(&block, stream, block_of(offset), consumer).find(|found| found.offset == offset),
                 );
             }
-            if !page.more || found.len() == limit {
-                return Ok((found, page.more));
+            if !page.more {
+                return Ok((found, false));
             }
         }
     }
@@ -129,7 +132,7 @@ impl Receipts {
             let progress = own::read(&*self.store, COLLECTION_PROGRESS, &progress).await?;
             if let Some(progress) = progress.map(|stored| decode_progress(&at.stream, &stored)).transpose()? {
                 let first = block_of(at.offset).max(progress.first_block);
-                let blocks: Vec<u64> = (first..=progress.last_block).take(looks).collect();
+                let blocks: Vec<u64> = (first..=progress.last_block).take(looks.min(limits::BLOCKS_READ)).collect();
                 let keys: Vec<String> = blocks.iter().map(|block| block_key(&at.stream, *block, consumer)).collect();
                 looks -= keys.len();
                 let stored = own::read_many(&*self.store, COLLECTION_BLOCKS, &keys).await?;
@@ -152,8 +155,13 @@ impl Receipts {
                     return Ok(page);
                 }
                 if let Some(last) = blocks.last().filter(|last| **last < progress.last_block) {
-                    page.next = Some(Place { stream: at.stream, offset: Offset((last + 1) * EVENTS) });
-                    return Ok(page);
+                    let next = Place { stream: at.stream, offset: Offset((last + 1) * EVENTS) };
+                    if looks == 0 {
+                        page.next = Some(next);
+                        return Ok(page);
+                    }
+                    place = Some(next);
+                    continue;
                 }
             }
             if only {

@@ -61,10 +61,17 @@ impl Writer {
                 count = self.writes.recv_many(&mut calls, limits::CALLS_AT_ONCE) => if count == 0 { return Ok(()) },
                 () = stop.cancelled() => return Ok(()),
             }
-            let outcome = self.write(&calls).await;
-            for call in calls.drain(..) {
-                // Who does not wait any more has its receipt all the same.
-                let _ = call.reply.send(outcome.clone());
+            while !calls.is_empty() {
+                let marks = calls.iter().scan(0, |marks, call| {
+                    *marks += call.marks.len();
+                    Some(*marks)
+                });
+                let count = marks.take_while(|marks| *marks <= limits::MARKS_AT_ONCE).count().max(1);
+                let outcome = self.write(&calls[..count]).await;
+                for call in calls.drain(..count) {
+                    // Who does not wait any more has its receipt all the same.
+                    let _ = call.reply.send(outcome.clone());
+                }
             }
         }
     }
@@ -79,7 +86,9 @@ impl Writer {
                     }
                     self.metrics.receipts.with_label_values(&["delivered"]).inc_by(new.delivered);
                     self.metrics.receipts.with_label_values(&["read"]).inc_by(new.read);
-                    self.wake.wake();
+                    if new.timers {
+                        self.wake.wake();
+                    }
                     return Ok(());
                 }
                 // Another host was faster.
@@ -100,11 +109,11 @@ impl Writer {
         let mut unit = unit(Vec::new(), Vec::new());
         let mut documents = Vec::new();
         let (mut after, mut new) = (BTreeMap::new(), New::default());
-        self.learn(&by_consumer).await?;
+        let known = self.learn(&by_consumer).await?;
         for ((stream, consumer), marks) in &by_consumer {
             let effective = self.configs.effective(stream);
             let place = (COLLECTION_PROGRESS, pair(stream.as_str(), consumer));
-            let stored = self.known(&place);
+            let stored = known.get(&place).cloned().flatten();
             let mut progress = match &stored {
                 Some(stored) => decode_progress(&place.1, stored)?,
                 None => Progress { first_block: u64::MAX, ..Progress::default() },
@@ -112,7 +121,7 @@ impl Writer {
             let before = (progress.delivered, progress.read);
             for (block, marks) in by_block(marks) {
                 let key = block_key(stream.as_str(), block, consumer);
-                let stored_block = self.known(&(COLLECTION_BLOCKS, key.clone()));
+                let stored_block = known.get(&(COLLECTION_BLOCKS, key.clone())).cloned().flatten();
                 let mut value = stored_block.as_deref().map(|stored| decode_block(&key, stored)).transpose()?;
                 let value = value.get_or_insert_default();
                 let changed = mark(value, &mut progress, &marks, now);
@@ -126,6 +135,7 @@ impl Writer {
                 if value.timer.is_none_or(|set| due.is_some_and(|due| due < set)) {
                     documents.extend(value.timer.map(|set| timer(&key, set).remove()));
                     documents.extend(due.map(|due| timer(&key, due).set()));
+                    new.timers |= due.is_some();
                     value.timer = due;
                 }
                 let encoded = value.encode();
@@ -151,33 +161,32 @@ impl Writer {
         Ok((unit, after, new))
     }
 
-    /// Reads what is not known of the documents that are about to change.
-    async fn learn(&mut self, marks: &Sorted<'_>) -> Result<(), StoreError> {
+    /// The documents that are about to change, as the store has them.
+    async fn learn(&mut self, marks: &Sorted<'_>) -> Result<BTreeMap<Place, Option<Bytes>>, StoreError> {
+        let mut found = BTreeMap::new();
         let mut wanted: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
         for ((stream, consumer), offsets) in marks {
             let progress = (COLLECTION_PROGRESS, pair(stream.as_str(), consumer));
             let blocks: BTreeSet<u64> = offsets.iter().map(|(offset, _)| block_of(*offset)).collect();
             let blocks = blocks.into_iter().map(|block| block_key(stream.as_str(), block, consumer));
             for place in blocks.map(|key| (COLLECTION_BLOCKS, key)).chain([progress]) {
-                if self.known.get(&place).is_none() {
-                    wanted.entry(place.0).or_default().insert(place.1);
+                match self.known.get(&place) {
+                    Some(value) => drop(found.insert(place, value.clone())),
+                    None => drop(wanted.entry(place.0).or_default().insert(place.1)),
                 }
             }
         }
         for (collection, keys) in wanted {
             let keys: Vec<String> = keys.into_iter().collect();
             for keys in keys.chunks(crate::limits::read::LIST_DOCUMENTS_MAX) {
-                let found = own::read_many(&*self.store, collection, keys).await?;
-                for (key, value) in keys.iter().zip(found) {
-                    self.known.put((collection, key.clone()), value);
+                let values = own::read_many(&*self.store, collection, keys).await?;
+                for (key, value) in keys.iter().zip(values) {
+                    self.known.put((collection, key.clone()), value.clone());
+                    found.insert((collection, key.clone()), value);
                 }
             }
         }
-        Ok(())
-    }
-
-    fn known(&mut self, place: &Place) -> Option<Bytes> {
-        self.known.get(place).cloned().flatten()
+        Ok(found)
     }
 }
 
@@ -186,6 +195,8 @@ impl Writer {
 struct New {
     delivered: u64,
     read: u64,
+    /// Whether a timer was set.
+    timers: bool,
 }
 
 type Place = (&'static str, String);

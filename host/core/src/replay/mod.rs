@@ -39,7 +39,7 @@ pub use receive::Received;
 pub(crate) use record::throttles;
 pub use record::{NewReplay, Replay, Source, State, Target};
 
-use record::{COLLECTION, COLLECTION_PROGRESS, Progress, Record, key, load, load_all, shown};
+use record::{COLLECTION, COLLECTION_PROGRESS, Record, key, load, load_all, shown};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -135,7 +135,7 @@ impl Replays {
     pub async fn start(&self, new: NewReplay) -> Result<Replay, ReplayError> {
         new.pace.check().map_err(|(at, what)| ReplayError::Invalid { at, what })?;
         let invalid = |at: &'static str| move |what: String| ReplayError::Invalid { at, what };
-        new.source.filter().map_err(|error| invalid("source")(error.to_string()))?;
+        new.source.check()?;
         let source = self.check_target(&new).await?;
         self.forget_old().await?;
         let tail = self.0.reader.tail().next();
@@ -157,6 +157,7 @@ impl Replays {
             pace: new.pace,
             wanted: State::Running,
             created_at_us: self.0.clock.now().0,
+            cancelled_at_us: None,
             generation: None,
         };
         let guards = vec![guard(COLLECTION, record.key(), None)];
@@ -204,9 +205,8 @@ impl Replays {
                 return Err(ReplayError::State { id, state: now.state, what });
             }
             let guards = vec![guard(COLLECTION, key(id), Some(stored))];
-            let mut documents = vec![Record { wanted, ..record.clone() }.put()];
-            let ended = Progress { ended_at_us: Some(self.0.clock.now().0), ..progress.clone() };
-            documents.extend((wanted == State::Cancelled).then(|| ended.put(id)));
+            let cancelled_at_us = (wanted == State::Cancelled).then(|| self.0.clock.now().0);
+            let documents = vec![Record { wanted, cancelled_at_us, ..record.clone() }.put()];
             match self.0.committer.commit(unit(guards, documents)).await {
                 Ok(_) => {
                     self.0.changed.notify_waiters();
@@ -309,7 +309,11 @@ impl Replays {
     async fn forget_old(&self) -> Result<(), ReplayError> {
         let all = load_all(&*self.0.store).await?;
         let (count, before) = (all.len(), self.0.clock.now().0 - limits::KEPT_US);
-        let old = all.into_iter().filter(|(_, progress)| progress.ended_at_us.is_some_and(|ended| ended < before));
+        let old = all.into_iter().filter(|(record, progress)| {
+            // A projection's build is given up first.
+            let rests = record.generation.is_none() || progress.ended_at_us.is_some();
+            rests && record.over_since(progress).is_some_and(|over| over < before)
+        });
         let documents: Vec<_> = old
             .flat_map(|(record, _)| [COLLECTION, COLLECTION_PROGRESS].map(|of| document(of, record.key(), None)))
             .collect();

@@ -23,6 +23,8 @@ pub struct Received {
     /// Events that were handed out since progress was noted, and when that was.
     done: u64,
     noted_at: Timestamp,
+    /// What it was then: the client has that by now, what came since may be on its way.
+    before: (Position, u64),
     /// Read and not yet due, and up to where was read.
     page: Vec<Event>,
     read_to: Option<Position>,
@@ -37,7 +39,7 @@ impl Replays {
             let (state, what) = (record.wanted, "it is not for a client");
             return Err(ReplayError::State { id, state, what });
         }
-        let next = after.map_or(progress.next, |after| (after.0 + 1).clamp(record.from, record.until));
+        let next = after.map_or(progress.next, |after| after.0.saturating_add(1).clamp(record.from, record.until));
         let overtaken = CancellationToken::new();
         if let Some(before) = self.receiving().insert(id, overtaken.clone()) {
             before.cancel();
@@ -50,6 +52,7 @@ impl Replays {
             next: Position(next),
             done: 0,
             noted_at: self.0.clock.now(),
+            before: (Position(next), 0),
             page: Vec::new(),
             read_to: None,
         })
@@ -128,6 +131,10 @@ impl Received {
                 let open = |event: &Event| configs.may_read(&StreamName::from_stored(event.stream()), Caller::Api);
                 let all_open = configs.all_open_to_readers();
                 self.page = events.into_iter().filter(|event| all_open || open(event)).collect();
+                if self.page.is_empty() && read_to <= self.next {
+                    // Another host has appended what this one has not heard of.
+                    return Ok(Err(Timestamp(now.0 + limits::FULL_PAUSE_US)));
+                }
                 self.read_to = Some(read_to);
                 read_to
             }
@@ -150,19 +157,22 @@ impl Received {
 
     /// Stores how far the client is.
     async fn note(&mut self, record: &Record, before: Progress, now: Timestamp, over: bool) -> Result<(), ReplayError> {
-        if before.ended_at_us.is_some() || (self.done == 0 && !over) {
-            self.noted_at = now;
+        let (next, done) = if over { (self.next, self.done) } else { self.before };
+        if before.ended_at_us.is_some() || (next.0 <= before.next && done == 0 && !over) {
+            (self.before, self.noted_at) = ((self.next, self.done), now);
             return Ok(());
         }
         let progress = Progress {
-            next: self.next.0,
-            done: before.done + self.done,
+            next: next.0.max(before.next),
+            done: before.done + done,
             ran_us: before.ran_us + (now.0 - self.noted_at.0),
             ended_at_us: over.then_some(now.0),
             error: None,
+            noted_at_us: now.0,
         };
         self.replays.note(record.id, &progress).await?;
-        (self.done, self.noted_at) = (0, now);
+        self.done -= done;
+        (self.before, self.noted_at) = ((self.next, self.done), now);
         if over {
             tracing::info!(event_id = log_id::REPLAY_DONE, replay = %record.id, events = progress.done, "a replay is done");
         }

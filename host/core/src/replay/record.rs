@@ -6,11 +6,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Pace;
+use super::{Pace, ReplayError};
 use crate::clock::Timestamp;
 use crate::event::Position;
-use crate::group::{GroupConfig, Start};
+use crate::group::{GroupConfig, InvalidGroup, Start};
 use crate::log::filter::{Filter, FilterTerm};
+use crate::log_id;
 use crate::name::{InvalidName, Pattern};
 use crate::own::{self, document};
 use crate::projection::generation::Throttle;
@@ -31,6 +32,17 @@ pub struct Source {
 }
 
 impl Source {
+    /// Names the first entry that cannot be.
+    pub(super) fn check(&self) -> Result<(), ReplayError> {
+        let Self { streams, types, keys, tags, correlation_ids } = self.clone();
+        let config = GroupConfig { streams, types, keys, tags, correlation_ids, ..GroupConfig::default() };
+        let first = |broken: InvalidGroup| broken.0.into_iter().next().unwrap_or_default();
+        config.check().map_err(first).map_err(|(at, what)| {
+            let what = format!("{at}: {what}");
+            ReplayError::Invalid { at: "source", what }
+        })
+    }
+
     pub(super) fn filter(&self) -> Result<Filter, InvalidName> {
         let patterns = |globs: &[String]| globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<Vec<_>, _>>();
         Ok(Filter::new(vec![FilterTerm {
@@ -138,6 +150,8 @@ pub(super) struct Record {
     /// `Running`, `Paused` or `Cancelled`.
     pub(super) wanted: State,
     pub(super) created_at_us: i64,
+    #[serde(default)]
+    pub(super) cancelled_at_us: Option<i64>,
     /// Of the projection that is built.
     pub(super) generation: Option<u64>,
 }
@@ -152,6 +166,9 @@ pub(super) struct Progress {
     pub(super) ran_us: i64,
     pub(super) ended_at_us: Option<i64>,
     pub(super) error: Option<String>,
+    /// When this was written.
+    #[serde(default)]
+    pub(super) noted_at_us: i64,
 }
 
 /// A replay as it stands.
@@ -185,6 +202,12 @@ impl Record {
         key(self.id)
     }
 
+    /// When it was over, or when its client was heard of last.
+    pub(super) fn over_since(&self, progress: &Progress) -> Option<i64> {
+        let client = (self.target == Target::Client).then(|| progress.noted_at_us.max(self.created_at_us));
+        self.cancelled_at_us.or(progress.ended_at_us).or(client)
+    }
+
     pub(super) fn put(&self) -> DocumentChange {
         let value = serde_json::to_vec(self).expect("it has only texts and numbers");
         document(COLLECTION, self.key(), Some(value.into()))
@@ -192,7 +215,7 @@ impl Record {
 
     /// How far one is that has just begun.
     pub(super) fn beginning(&self) -> Progress {
-        Progress { next: self.from, done: 0, ran_us: 0, ended_at_us: None, error: None }
+        Progress { next: self.from, done: 0, ran_us: 0, ended_at_us: None, error: None, noted_at_us: 0 }
     }
 }
 
@@ -235,7 +258,7 @@ pub(super) fn shown(record: Record, progress: &Progress, now: Timestamp) -> Repl
         rate,
         ends_at: (state == State::Running && rate > 0.0).then(ends),
         created_at: Timestamp(record.created_at_us),
-        ended_at: progress.ended_at_us.map(Timestamp),
+        ended_at: record.cancelled_at_us.or(progress.ended_at_us).map(Timestamp),
         error: progress.error.clone(),
     }
 }
@@ -244,29 +267,43 @@ pub(super) fn shown(record: Record, progress: &Progress, now: Timestamp) -> Repl
 pub(super) async fn load(store: &dyn Store, id: Uuid) -> Result<Option<(Bytes, Record, Progress)>, StoreError> {
     let key = key(id);
     let Some(stored) = own::read(store, COLLECTION, &key).await? else { return Ok(None) };
-    let record: Record = own::decode_json(&|| format!("replay {id}"), &stored)?;
-    let record = Record { id, ..record };
     let progress = own::read(store, COLLECTION_PROGRESS, &key).await?;
-    let progress = progress.map(|progress| own::decode_json(&|| format!("progress of replay {id}"), &progress));
-    let progress = progress.transpose()?.unwrap_or_else(|| record.beginning());
+    let (record, progress) = decode(id, &stored, progress.as_ref())?;
     Ok(Some((stored, record, progress)))
 }
 
-/// How fast projections may be built of which a replay is under way, by generation.
+fn decode(id: Uuid, stored: &Bytes, progress: Option<&Bytes>) -> Result<(Record, Progress), StoreError> {
+    let record: Record = own::decode_json(&|| format!("replay {id}"), stored)?;
+    let record = Record { id, ..record };
+    let progress = progress.map(|progress| own::decode_json(&|| format!("progress of replay {id}"), progress));
+    let progress = progress.transpose()?.unwrap_or_else(|| record.beginning());
+    Ok((record, progress))
+}
+
+/// How fast projections may be built of which a replay is under way, by generation. One that is to be given up
+/// rests until then.
 pub(crate) async fn throttles(store: &dyn Store) -> Result<HashMap<u64, Throttle>, StoreError> {
     let all = load_all(store).await?;
     let under_way = all.into_iter().filter(|(_, progress)| progress.ended_at_us.is_none());
-    let throttle = |record: &Record| Throttle { paused: record.wanted == State::Paused, pace: record.pace };
+    let throttle = |record: &Record| Throttle { paused: record.wanted != State::Running, pace: record.pace };
     Ok(under_way.filter_map(|(record, _)| Some((record.generation?, throttle(&record)))).collect())
 }
 
-/// Every replay that is known.
+/// Every replay that is known. One that cannot be read does not keep the others from it.
 pub(super) async fn load_all(store: &dyn Store) -> Result<Vec<(Record, Progress)>, StoreError> {
-    let mut found = Vec::new();
     let page = own::page(store, COLLECTION, "", None, crate::limits::replay::REPLAYS_MAX).await?;
-    for document in page.documents {
+    let keys: Vec<String> = page.documents.iter().map(|document| document.key.clone()).collect();
+    let progress = own::read_many(store, COLLECTION_PROGRESS, &keys).await?;
+    let mut found = Vec::with_capacity(keys.len());
+    for (document, progress) in page.documents.iter().zip(&progress) {
         let Ok(id) = Uuid::try_parse(&document.key) else { continue };
-        found.extend(load(store, id).await?.map(|(_, record, progress)| (record, progress)));
+        match decode(id, &document.value, progress.as_ref()) {
+            Ok(read) => found.push(read),
+            Err(error) => {
+                let event_id = log_id::REPLAY_FAILED;
+                tracing::error!(event_id, replay = %id, error = %error, "a replay cannot be read and is passed over");
+            }
+        }
     }
     Ok(found)
 }

@@ -16,6 +16,7 @@ use crate::limits::replay as limits;
 use crate::log::filter::Filter;
 use crate::log_id;
 use crate::own::{guard, unit};
+use crate::plugin::swap::Rebuilding;
 use crate::projection::generation::{Phase, Throttle};
 use crate::record::GenerationId;
 use crate::store::{Direction, PageLimit};
@@ -41,7 +42,15 @@ impl Replays {
                 let changed = self.0.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let found = load_all(&*self.0.store).await.unwrap_or_default();
+                let found = match load_all(&*self.0.store).await {
+                    Ok(found) => found,
+                    Err(error) => {
+                        let (event_id, error) = (log_id::REPLAY_FAILED, crate::tasks::chain(&error));
+                        tracing::warn!(event_id, error, "replays go on later");
+                        tokio::time::sleep(limits::RETRY).await;
+                        continue;
+                    }
+                };
                 for (record, progress) in found {
                     // A projection that rests is watched too: it has its task, which must not go on.
                     let runs = match record.target {
@@ -64,6 +73,11 @@ impl Replays {
                     () = changed => {}
                     () = others => {}
                     Some(ended) = running.join_next_with_id() => {
+                        if let Err(error) = &ended {
+                            let event_id = log_id::REPLAY_FAILED;
+                            tracing::error!(event_id, error = %error, "the task of a replay has a defect");
+                            tokio::time::sleep(limits::RETRY).await;
+                        }
                         let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
                         known.retain(|_, running| *running != task);
                     }
@@ -120,18 +134,13 @@ impl Replays {
     /// Hands events in, a page at a time. What was changed meanwhile is seen before each page.
     async fn to_group(&self, id: Uuid, group: &str) -> Result<Outcome, ReplayError> {
         let clock = &self.0.clock;
-        let mut pacer: Option<Pacer> = None;
-        let mut since = clock.now();
-        // Read, and not yet due.
-        let mut page: Vec<Event> = Vec::new();
-        let mut next = None;
-        loop {
-            let Some((_, record, mut progress)) = load(&*self.0.store, id).await? else { return Ok(Outcome::Rests) };
-            if record.wanted != State::Running || progress.ended_at_us.is_some() {
-                return Ok(Outcome::Rests);
-            }
+        let Some((_, record, mut progress)) = load(&*self.0.store, id).await? else { return Ok(Outcome::Rests) };
+        let (mut pacer, mut since) = (Pacer::new(record.pace, clock.now()), clock.now());
+        // Read, and not yet due; and up to where was read.
+        let (mut page, mut read_to): (Vec<Event>, Option<Position>) = (Vec::new(), None);
+        let mut noted = progress.next;
+        while progress.ended_at_us.is_none() && self.is_wanted(id).await? {
             let now = clock.now();
-            let pacer = pacer.get_or_insert_with(|| Pacer::new(record.pace, now));
             let room = match pacer.room(limits::PAGE_EVENTS, now) {
                 Ok(room) => room,
                 Err(until) => {
@@ -139,12 +148,12 @@ impl Replays {
                     continue;
                 }
             };
-            let read_to = match next.take() {
-                Some(read_to) => read_to,
-                None => match self.group_page(group, &record, &progress, room).await {
-                    Ok((events, read_to)) => {
+            let to = match read_to.take() {
+                Some(to) => to,
+                None => match self.group_page(group, &record, progress.next, room).await {
+                    Ok((events, to)) => {
                         page = events;
-                        read_to
+                        to
                     }
                     Err(ReplayError::Group(GroupError::NotFound(_))) => {
                         return Ok(Outcome::Failed(format!("group `{group}` does not exist any more")));
@@ -153,19 +162,28 @@ impl Replays {
                 },
             };
             let (count, due) = pacer.take(&page, now);
-            if count == 0 && !page.is_empty() {
-                next = Some(read_to);
+            let behind = page.is_empty() && to.0 <= progress.next && to.0 < record.until;
+            if behind || (count == 0 && !page.is_empty()) {
+                // Not yet due; or another host has appended what this one has not heard of.
+                read_to = (!page.is_empty()).then_some(to);
                 let look = Timestamp(now.0 + limits::LOOK_EVERY_US);
-                clock.wait_until(due.map_or(look, |due| due.min(look))).await;
+                let pause = if page.is_empty() { Timestamp(now.0 + limits::FULL_PAUSE_US) } else { look };
+                clock.wait_until(due.map_or(pause, |due| due.min(pause))).await;
                 continue;
             }
             let rest = page.split_off(count);
             let events = std::mem::replace(&mut page, rest);
-            progress.next = page.first().map_or(read_to.0, |first| first.position().0);
+            progress.next = page.first().map_or(to.0, |first| first.position().0);
             progress.done += events.len() as u64;
             progress.ran_us += now.0 - since.0;
-            if progress.next >= record.until {
-                progress.ended_at_us = Some(now.0);
+            since = now;
+            let over = progress.next >= record.until;
+            progress.ended_at_us = over.then_some(now.0);
+            progress.noted_at_us = now.0;
+            read_to = (!page.is_empty()).then_some(to);
+            // Where nothing matches for long, that is noted now and then.
+            if events.is_empty() && !over && progress.next - noted < limits::NOTE_POSITIONS {
+                continue;
             }
             while !self.0.groups.again(group, events.clone(), progress.put(id)).await? {
                 clock.wait_until(Timestamp(clock.now().0 + limits::FULL_PAUSE_US)).await;
@@ -173,14 +191,13 @@ impl Replays {
                     return Ok(Outcome::Rests);
                 }
             }
+            noted = progress.next;
             self.0.metrics.replayed_events.with_label_values(&["group"]).inc_by(events.len() as u64);
-            since = now;
-            if progress.ended_at_us.is_some() {
+            if over {
                 tracing::info!(event_id = log_id::REPLAY_DONE, replay = %id, events = progress.done, "a replay is done");
-                return Ok(Outcome::Rests);
             }
-            next = (!page.is_empty()).then_some(read_to);
         }
+        Ok(Outcome::Rests)
     }
 
     async fn is_wanted(&self, id: Uuid) -> Result<bool, ReplayError> {
@@ -193,13 +210,14 @@ impl Replays {
         &self,
         group: &str,
         record: &Record,
-        progress: &Progress,
+        from: u64,
         room: usize,
     ) -> Result<(Vec<Event>, Position), ReplayError> {
-        let of_group = self.0.groups.record(group).await?.config.filter().unwrap_or_default();
-        let (mut events, read_to) = self.page(record, progress.next, &of_group, room).await?;
-        let chosen = record.source.filter().unwrap_or_default();
-        events.retain(|event| chosen.matches(event));
+        let config = self.0.groups.record(group).await?.config;
+        let filter = record.source.within(&config).filter().unwrap_or_default();
+        let (mut events, read_to) = self.page(record, from, &filter, room).await?;
+        let of_group = config.filter().unwrap_or_default();
+        events.retain(|event| of_group.matches(event));
         Ok((events, read_to))
     }
 
@@ -215,19 +233,33 @@ impl Replays {
         let page = self.0.reader.log_page(Position(from), Direction::Forward, filter, limit).await?;
         let mut events = page.events;
         events.truncate(events.partition_point(|event| event.position().0 < record.until));
-        let next = page.next.map_or(record.until, |next| next.0.min(record.until));
-        // At the end of the log nothing more comes, as when the range's last events were removed.
-        Ok((events, Position(if page.end { record.until } else { next })))
+        // Where this host's log ends is not where the range does, if another host has appended.
+        Ok((events, Position(page.next.map_or(record.until, |next| next.0.min(record.until)))))
+    }
+
+    /// One that was cancelled needs nobody any more.
+    async fn abandoned(&self, id: Uuid) -> Result<Outcome, ReplayError> {
+        if let Some((_, _, progress)) = load(&*self.0.store, id).await? {
+            self.note(id, &Progress { ended_at_us: Some(self.0.clock.now().0), ..progress }).await?;
+        }
+        Ok(Outcome::Rests)
     }
 
     /// Builds a projection anew, and watches over it.
     async fn to_projection(&self, mut record: Record, projection: &str) -> Result<Outcome, ReplayError> {
         let (id, clock, plugins) = (record.id, &self.0.clock, &self.0.plugins);
         if record.generation.is_none() {
+            if record.wanted == State::Cancelled {
+                return self.abandoned(id).await;
+            }
             let throttle = Throttle { paused: record.wanted == State::Paused, pace: record.pace };
-            let generation = plugins.rebuild(projection, throttle).await?;
-            let Some(generation) = generation else {
-                return Ok(Outcome::Failed(format!("projection `{projection}` does not exist any more")));
+            let generation = match plugins.rebuild(projection, throttle).await? {
+                Some(Rebuilding::Begun(generation)) => generation,
+                Some(Rebuilding::UnderWay(_)) => {
+                    let what = "it is being built already; begin again when that is over";
+                    return Ok(Outcome::Failed(what.into()));
+                }
+                None => return Ok(Outcome::Failed(format!("projection `{projection}` does not exist any more"))),
             };
             let Some((stored, before, _)) = load(&*self.0.store, id).await? else { return Ok(Outcome::Rests) };
             record = Record { generation: Some(generation.0), ..before };
@@ -260,7 +292,7 @@ impl Replays {
             match record.wanted {
                 State::Cancelled => {
                     plugins.abandon(projection, generation).await?;
-                    return Ok(Outcome::Rests);
+                    return self.abandoned(id).await;
                 }
                 _ if serves.is_some() => {
                     built.throttle.send_replace(Throttle::default());

@@ -79,7 +79,7 @@ fn noted(
         let (app, consumer) = (Arc::clone(&app), consumer.clone());
         async move {
             if let (Ok(batch), Some(consumer)) = (&batch, &consumer) {
-                receipts::delivered(&app, consumer, &batch.events).await;
+                receipts::delivered(&app, consumer, receipts::places(&batch.events)).await;
             }
             batch
         }
@@ -159,8 +159,10 @@ fn farewell(problem: &Problem) -> Bytes {
     if problem.code == Code::Draining {
         return Bytes::from_static(b": the host is stopping\n\n");
     }
+    // Who was overtaken by another would overtake it in turn.
+    let stay_away = if problem.code == Code::ReplayState { "retry: 86400000\n" } else { "" };
     let data = serde_json::json!({ "code": problem.code.as_str(), "message": problem.message });
-    format!("event: problem\ndata: {data}\n\n").into()
+    format!("{stay_away}event: problem\ndata: {data}\n\n").into()
 }
 
 #[cfg(test)]

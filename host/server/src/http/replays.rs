@@ -135,6 +135,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let after = params.number("after");
+    params.token();
     params.finish()?;
     let id = replays::id(&id)?;
     // A client that comes back says by itself where it was.

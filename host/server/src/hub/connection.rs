@@ -198,7 +198,7 @@ impl Talk for Connection {
             match page {
                 Ok(page) => {
                     self.followers.send(tag, follower, PAGE.events);
-                    return page.frame;
+                    return page.take();
                 }
                 Err(error) => {
                     self.subscriptions.remove(&tag.name);

@@ -48,7 +48,26 @@ pub(crate) struct Page {
     pub(crate) frame: Frame,
     /// The offset of each event, or its position in the log.
     pub(crate) places: Vec<u64>,
+    /// Notes them as delivered, for who wants that.
+    noting: Option<Noting>,
     _room: OwnedSemaphorePermit,
+}
+
+struct Noting {
+    app: Arc<App>,
+    consumer: Arc<str>,
+    events: Vec<(StreamName, Vec<Offset>)>,
+}
+
+impl Page {
+    /// What is to be written. Only now it is noted as delivered: a client that takes nothing got nothing.
+    pub(crate) fn take(self) -> Frame {
+        if let Some(Noting { app, consumer, events }) = self.noting {
+            // As many are under way as there are pages on theirs.
+            tokio::spawn(async move { receipts::delivered(&app, &consumer, events).await });
+        }
+        self.frame
+    }
 }
 
 impl Follower {
@@ -100,11 +119,13 @@ impl Follower {
             let free = room.take().or_else(|| Arc::clone(budget).try_acquire_many_owned(wanted).ok());
             if let Some(room) = free {
                 self.following.delivered(events.len());
-                if let Some(consumer) = &self.consumer {
-                    receipts::delivered(&self.app, consumer, &events).await;
-                }
                 let places = events.iter().map(|event| self.place_of(event)).collect();
-                return Ok(Page { frame, places, _room: room });
+                let noting = self.consumer.clone().map(|consumer| Noting {
+                    app: Arc::clone(&self.app),
+                    consumer,
+                    events: receipts::places(&events),
+                });
+                return Ok(Page { frame, places, noting, _room: room });
             }
             drop((events, frame));
             let acquired = Arc::clone(budget).acquire_many_owned(wanted).await;

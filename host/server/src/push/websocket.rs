@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmill_core::code::{Code, Problem};
 
@@ -101,12 +102,15 @@ async fn write(
     pings: Pings,
     gone: &CancellationToken,
 ) {
+    // Whatever else is written: a client that only listens is heard of by its pongs.
+    let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     loop {
-        let written = match tokio::time::timeout(PING_EVERY, frames.recv()).await {
-            Ok(None) => break,
-            Ok(Some(frame)) => send(&mut sink, frame).await,
-            Err(_) if pings == Pings::Sent => sink.send(Message::Ping(Bytes::new())).await,
-            Err(_) => Ok(()),
+        let written = tokio::select! {
+            _ = ping.tick(), if pings == Pings::Sent => sink.send(Message::Ping(Bytes::new())).await,
+            frame = frames.recv() => match frame {
+                None => break,
+                Some(frame) => send(&mut sink, frame).await,
+            },
         };
         if written.is_err() {
             return;

@@ -246,7 +246,7 @@ impl Session {
                 page.places.iter().for_each(|place| window.send(*place));
                 *resting = Some(follower);
                 self.go_on(&tag.name);
-                page.frame
+                page.take()
             }
             Err(error) => self.ended(&tag, &errors::report(error)),
         }

@@ -8,7 +8,6 @@ use super::{Runner, UnderWay, flat};
 use crate::clock::Timestamp;
 use crate::event::{Event, Offset};
 use crate::group::config::CommitStrategy;
-use crate::group::owed::Owed;
 use crate::group::{GroupError, copies};
 use crate::log::commit::CommitError;
 use crate::log_id;
@@ -21,12 +20,17 @@ impl Runner {
         if self.under_way.is_some() {
             return;
         }
-        let Some((unit, committing)) = self.machine.commit() else {
+        let Some((unit, mut committing)) = self.machine.commit() else {
             self.owed.drain(..).for_each(|owed| owed.pay(Ok(())));
             return;
         };
         let committer = self.context.committer.clone();
-        let outcome = tokio::spawn(async move { committer.commit(unit).await });
+        let receipts = self.receipts(std::mem::take(&mut committing.read));
+        // Receipts first: what is settled was said to be read, and nobody says it again.
+        let outcome = tokio::spawn(async move {
+            receipts.await?;
+            committer.commit(unit).await
+        });
         self.under_way = Some(UnderWay { outcome, committing, owed: std::mem::take(&mut self.owed) });
     }
 
@@ -43,9 +47,8 @@ impl Runner {
                 if self.machine.record.queue {
                     self.trim.something_left(now);
                 }
-                let read = std::mem::take(&mut committing.read);
                 self.machine.committed(committing, now);
-                self.note_read(read, owed).await;
+                owed.into_iter().for_each(|owed| owed.pay(Ok(())));
             }
             Err(error) => {
                 let (event_id, group) = (log_id::GROUP_NOT_COMMITTED, &self.machine.record.name);
@@ -57,9 +60,8 @@ impl Runner {
         }
     }
 
-    /// Notes what was acknowledged as read by the group, and pays when that is durable: who is answered has its
-    /// receipt.
-    async fn note_read(&self, read: Vec<Event>, owed: Vec<Owed>) {
+    /// Notes what was acknowledged as read by the group, where its streams want that.
+    fn receipts(&self, read: Vec<Event>) -> impl Future<Output = Result<(), CommitError>> + Send + use<> {
         let mut marks: BTreeMap<StreamName, Vec<(Offset, Mark)>> = BTreeMap::new();
         for event in read {
             let stream = StreamName::from_stored(event.stream());
@@ -67,27 +69,18 @@ impl Runner {
                 marks.entry(stream).or_default().push((event.offset(), Mark::Read));
             }
         }
-        if marks.is_empty() {
-            owed.into_iter().for_each(|owed| owed.pay(Ok(())));
-            return;
-        }
-        let mut noted = Vec::with_capacity(marks.len());
-        for (stream, marks) in marks {
-            let consumer = self.machine.record.name.clone();
-            noted.push(self.context.receipts.submit(stream, consumer, marks).await);
-        }
-        // The group need not wait for it.
-        tokio::spawn(async move {
-            let mut outcome = Ok(());
-            for noted in noted {
+        let (receipts, group) = (self.context.receipts.clone(), self.machine.record.name.clone());
+        async move {
+            for (stream, marks) in marks {
+                let noted = receipts.submit(stream, group.clone(), marks).await;
                 let noted = match noted {
                     Ok(noted) => noted.outcome().await,
                     Err(error) => Err(error),
                 };
-                outcome = outcome.and(noted.map_err(GroupError::from));
+                noted.map_err(CommitError::from)?;
             }
-            owed.into_iter().for_each(|owed| owed.pay(outcome.as_ref().copied()));
-        });
+            Ok(())
+        }
     }
 
     /// Commits what was acknowledged, and how far was read.
@@ -102,10 +95,8 @@ impl Runner {
             let Some(UnderWay { outcome, committing, owed }) = self.under_way.take() else { return };
             match flat(outcome.await) {
                 Ok(_) => {
-                    let mut committing = committing;
-                    let read = std::mem::take(&mut committing.read);
                     self.machine.committed(committing, self.context.clock.now());
-                    self.note_read(read, owed).await;
+                    owed.into_iter().for_each(|owed| owed.pay(Ok(())));
                 }
                 Err(error) => {
                     let error = GroupError::Commit(error);

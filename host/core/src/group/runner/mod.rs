@@ -409,7 +409,11 @@ impl Runner {
     async fn look_ahead(&mut self, now: Timestamp) {
         let few =
             |size: PageLimit| size.events < limits::PRIORITY_AHEAD_EVENTS && size.bytes < limits::PRIORITY_AHEAD_BYTES;
-        while self.machine.record.queue && few(self.machine.unsettled()) && self.read_on(now).await {}
+        for _ in 0..limits::READS_AT_ONCE {
+            if !self.machine.record.queue || !few(self.machine.unsettled()) || !self.read_on(now).await {
+                return;
+            }
+        }
     }
 
     /// What the member may not read is settled instead, so that it does not hold up its key. It is looked at here
