@@ -10,9 +10,9 @@ use super::{Pace, ReplayError};
 use crate::clock::Timestamp;
 use crate::event::Position;
 use crate::group::{GroupConfig, InvalidGroup, Start};
-use crate::log::filter::{Filter, FilterTerm};
+use crate::log::filter::Filter;
 use crate::log_id;
-use crate::name::{InvalidName, Pattern};
+use crate::name::InvalidName;
 use crate::own::{self, document};
 use crate::projection::generation::Throttle;
 use crate::store::{DocumentChange, Store, StoreError};
@@ -20,7 +20,7 @@ use crate::store::{DocumentChange, Store, StoreError};
 pub(super) const COLLECTION: &str = "replay";
 pub(super) const COLLECTION_PROGRESS: &str = "replay-progress";
 
-/// Which events; all of the log without any. Each list that is not empty must have a match; see [`FilterTerm`].
+/// Which events; all of the log without any. Each list that is not empty must have a match; see [`FilterTerm`](crate::log::filter::FilterTerm).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Source {
@@ -34,24 +34,21 @@ pub struct Source {
 impl Source {
     /// Names the first entry that cannot be.
     pub(super) fn check(&self) -> Result<(), ReplayError> {
-        let Self { streams, types, keys, tags, correlation_ids } = self.clone();
-        let config = GroupConfig { streams, types, keys, tags, correlation_ids, ..GroupConfig::default() };
         let first = |broken: InvalidGroup| broken.0.into_iter().next().unwrap_or_default();
-        config.check().map_err(first).map_err(|(at, what)| {
+        self.as_of_group().check().map_err(first).map_err(|(at, what)| {
             let what = format!("{at}: {what}");
             ReplayError::Invalid { at: "source", what }
         })
     }
 
     pub(super) fn filter(&self) -> Result<Filter, InvalidName> {
-        let patterns = |globs: &[String]| globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<Vec<_>, _>>();
-        Ok(Filter::new(vec![FilterTerm {
-            streams: patterns(&self.streams)?,
-            types: patterns(&self.types)?,
-            keys: self.keys.clone(),
-            tags: self.tags.clone(),
-            correlation_ids: self.correlation_ids.clone(),
-        }]))
+        self.as_of_group().filter()
+    }
+
+    /// A group chooses in the same way.
+    fn as_of_group(&self) -> GroupConfig {
+        let Self { streams, types, keys, tags, correlation_ids } = self.clone();
+        GroupConfig { streams, types, keys, tags, correlation_ids, ..GroupConfig::default() }
     }
 
     /// What is read for a group: where both choose, what is replayed has to satisfy both, and is read by what is

@@ -233,7 +233,7 @@ impl Replays {
         let page = self.0.reader.log_page(Position(from), Direction::Forward, filter, limit).await?;
         let mut events = page.events;
         events.truncate(events.partition_point(|event| event.position().0 < record.until));
-        // Where this host's log ends is not where the range does, if another host has appended.
+        // Where this host's log ends is not where the range ends, if another host has appended.
         Ok((events, Position(page.next.map_or(record.until, |next| next.0.min(record.until)))))
     }
 

@@ -25,6 +25,10 @@ pub trait Wrapped: Send + Sync + 'static {
         self.wrapped().commit(units, now).await
     }
 
+    async fn try_lead(&self) -> Result<bool, StoreError> {
+        self.wrapped().try_lead().await
+    }
+
     async fn changed(&self) {
         self.wrapped().changed().await;
     }
@@ -193,6 +197,10 @@ impl<W: Wrapped> PluginStore for W {
 impl<W: Wrapped> Store for W {
     async fn commit(&self, units: &[Unit], now: Timestamp) -> Result<Vec<Result<Committed, Rejection>>, StoreError> {
         Wrapped::commit(self, units, now).await
+    }
+
+    async fn try_lead(&self) -> Result<bool, StoreError> {
+        Wrapped::try_lead(self).await
     }
 
     async fn changed(&self) {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use uuid::Uuid;
 use wasmill_core::clock::{Clock, Timestamp};
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::event::{Event, NewEvent, Position};
-use wasmill_core::group::{GroupConfig, Membership, Nack, Start};
+use wasmill_core::group::{GroupConfig, Membership, Nack, Settled, Start};
 use wasmill_core::log::publish::Append;
 use wasmill_core::random::{Random, seeds};
 use wasmill_core::replay::{NewReplay, Pace, Replay, ReplayError, Source, State, Target};
@@ -17,6 +18,7 @@ use wasmill_core::store::memory::MemoryStore;
 use wasmill_core::stream::config::StreamConfig;
 use wasmill_core::stream::configs::Subject;
 
+use super::shared::Shared;
 use super::support::{PAGE, TestHost, append, event, host, host_later, host_over, name};
 
 const GROUP: &str = "g";
@@ -49,8 +51,11 @@ async fn wait_for(test: &TestHost, id: Uuid, state: State) -> Replay {
 /// Pulls and acknowledges what there is.
 async fn work(test: &TestHost, member: &Membership) -> Vec<u64> {
     let handed = member.pull(PAGE, test.clock.now()).await.unwrap();
-    member.ack(handed.iter().map(|one| one.token).collect()).await.unwrap();
-    handed.iter().map(|one| one.event.position().0).collect()
+    let acked = member.ack(handed.iter().map(|one| one.token).collect()).await;
+    // Where another host has changed a share meanwhile, the group begins anew and hands them out again.
+    let Ok(settled) = acked else { return Vec::new() };
+    let durable = handed.iter().zip(settled).filter(|(_, settled)| *settled == Settled::Durable);
+    durable.map(|(one, _)| one.event.position().0).collect()
 }
 
 async fn group(test: &TestHost, config: GroupConfig) -> Membership {
@@ -286,6 +291,73 @@ async fn what_cannot_be_replayed_is_refused() {
     assert_eq!(refused(to(Target::Group(queue))).await, invalid("group"));
     let none = test.host.replays.get(Uuid::nil()).await.unwrap_err();
     assert_eq!(Problem::from(none).code, Code::ReplayNotFound);
+}
+
+/// The host that replays had not heard of what another one had appended, and took the end of its own log for the
+/// end of the range: what came behind was left out.
+#[tokio::test]
+async fn a_replay_goes_on_to_its_end_though_its_host_hears_late_of_what_others_append() {
+    let (first, second) = {
+        let store = Shared::new();
+        (Arc::clone(&store), store.beside())
+    };
+    let leader = host_over(Arc::clone(&first) as Arc<dyn Store>).await;
+    let test = host_over(second).await;
+    let keyed = |n: u128| NewEvent { key: Some(format!("k{}", n % 40)), ..event(n + 1) };
+    let publish = async |range: std::ops::Range<u128>| {
+        let events = range.map(keyed).collect();
+        test.host.publisher.append(Append { events, ..append("s", 0) }).await.unwrap();
+    };
+    publish(0..100).await;
+    let patient = Some(3_600_000);
+    let config = GroupConfig { session_timeout_ms: patient, ack_timeout_ms: patient, ..GroupConfig::default() };
+    test.host.groups.create(GROUP, config, Start::First).await.unwrap();
+    let members = [
+        (&leader, leader.host.groups.join(GROUP, "ann").await.unwrap()),
+        (&test, test.host.groups.join(GROUP, "bob").await.unwrap()),
+    ];
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut work_until = async |count: u32| {
+        while times.values().sum::<u32>() < count {
+            for (host, member) in &members {
+                host.clock.advance_us(50_000);
+                for position in work(host, member).await {
+                    *times.entry(position).or_default() += 1;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        times.clone()
+    };
+    work_until(100).await;
+    // What the acknowledgements have woken rests again.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    first.unreachable.store(true, Ordering::SeqCst);
+    publish(100..150).await;
+    let replay = test.host.replays.start(to(Target::Group(GROUP.into()))).await.unwrap();
+    assert_eq!(replay.until, Position(150));
+    work_until(200).await;
+    let now = test.host.replays.get(replay.id).await.unwrap();
+    let tail = leader.host.reader.tail().next();
+    assert!(now.state != State::Done, "{now:?} {tail}");
+    first.unreachable.store(false, Ordering::SeqCst);
+    // It is told once more, as a store does after a while.
+    publish(150..151).await;
+    let done = loop {
+        work_until(0).await;
+        let replay = test.host.replays.get(replay.id).await.unwrap();
+        if replay.state == State::Done {
+            break replay;
+        }
+        leader.clock.advance_us(50_000);
+        test.clock.advance_us(50_000);
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(done.done, 150);
+    let times = work_until(251).await;
+    assert!((0..100).all(|position| times[&position] == 2), "{times:?}");
 }
 
 /// Hosts die in the middle of replays: on one host each event is handed in exactly once for each replay, and

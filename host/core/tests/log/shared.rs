@@ -24,21 +24,30 @@ pub(crate) struct Shared {
     pub(crate) log_reads: AtomicUsize,
     /// Whether the head cannot be read.
     pub(crate) unreachable: AtomicBool,
+    /// Which host has the lead, by the order in which they came.
+    lead: Arc<std::sync::Mutex<Option<usize>>>,
+    number: usize,
     /// Whether nothing can be committed any more: the host is dead.
     pub(crate) dead: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn new() -> Arc<Self> {
-        Self::over(Arc::new(MemoryStore::default()), Arc::new(watch::Sender::new(0)))
+        Self::over(Arc::new(MemoryStore::default()), Arc::new(watch::Sender::new(0)), Arc::default(), 0)
     }
 
     /// Another host's connection to the same store.
     pub(crate) fn beside(&self) -> Arc<Self> {
-        Self::over(Arc::clone(&self.memory), Arc::clone(&self.commits))
+        let lead = Arc::clone(&self.lead);
+        Self::over(Arc::clone(&self.memory), Arc::clone(&self.commits), lead, self.number + 1)
     }
 
-    fn over(memory: Arc<MemoryStore>, commits: Arc<watch::Sender<u64>>) -> Arc<Self> {
+    fn over(
+        memory: Arc<MemoryStore>,
+        commits: Arc<watch::Sender<u64>>,
+        lead: Arc<std::sync::Mutex<Option<usize>>>,
+        number: usize,
+    ) -> Arc<Self> {
         let seen = Mutex::new(commits.subscribe());
         Arc::new(Self {
             memory,
@@ -46,6 +55,8 @@ impl Shared {
             seen,
             log_reads: AtomicUsize::new(0),
             unreachable: AtomicBool::new(false),
+            lead,
+            number,
             dead: AtomicBool::new(false),
         })
     }
@@ -97,6 +108,11 @@ impl Wrapped for Shared {
         // The other hosts may hear of it before this one's writer does.
         tokio::task::yield_now().await;
         outcomes
+    }
+
+    async fn try_lead(&self) -> Result<bool, StoreError> {
+        let mut lead = self.lead.lock().unwrap();
+        Ok(*lead.get_or_insert(self.number) == self.number)
     }
 
     async fn changed(&self) {
