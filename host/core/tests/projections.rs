@@ -357,3 +357,28 @@ async fn a_replay_builds_a_projection_at_its_pace_beside_the_one_that_serves() {
     assert_eq!(replay(&host, begun.id, |_| true).await.state, ReplayState::Cancelled);
     host.stop().await;
 }
+
+/// It took the build of a new revision for its own, and cancelling it threw that away.
+#[tokio::test]
+async fn a_replay_leaves_a_build_alone_that_is_not_its_own() {
+    let (_, _, host) = fresh().await;
+    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    let last = publish(&host, "s", &["a"; 900]).await;
+    assert_eq!(count(&host, "a", last).await, "900");
+    let pace = Pace { events_per_second: Some(500), speed: None };
+    let target = Target::Projection("fake".into());
+    let new = NewReplay { source: Source::default(), from: Start::First, until: None, target, pace };
+    let first = host.replays.start(new.clone()).await.unwrap();
+    replay(&host, first.id, |replay| replay.done > 0).await;
+    let built = host.plugins.deployment("fake").unwrap().building().unwrap();
+    let second = host.replays.start(new).await.unwrap();
+    let failed = replay(&host, second.id, |replay| replay.state.is_over()).await;
+    assert_eq!(failed.state, ReplayState::Failed);
+    assert!(failed.error.unwrap().contains("being built already"));
+    let refused = host.replays.cancel(second.id).await;
+    assert!(refused.is_err(), "it is over");
+    let done = replay(&host, first.id, |replay| replay.state.is_over()).await;
+    assert_eq!((done.state, done.error), (ReplayState::Done, None));
+    assert_eq!(host.plugins.deployment("fake").unwrap().serving().unwrap().id, built.id);
+    host.stop().await;
+}

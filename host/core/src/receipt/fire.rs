@@ -18,7 +18,7 @@ use crate::log::publish::{Append, AppendError};
 use crate::log_id;
 use crate::name::StreamName;
 use crate::own::{self, document, guard, unit};
-use crate::store::{Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, StreamAppend, Unit};
+use crate::store::{Direction, DocumentChange, Guard, PageLimit, Rejection, StoreError, Unit};
 use crate::stream::Effective;
 use crate::stream::config::OnUnread;
 use crate::timer::{Fire, Timer};
@@ -45,12 +45,12 @@ impl Fire for Firing {
             return Ok(nothing());
         }
         let effective = receipts.configs.effective(&stream);
-        let appends = match refused {
+        let mut done = match refused {
             None => receipts.act(&stream, number, consumer, &mut block, &effective, now).await?,
             Some(rejection) => {
                 not_reminded(&stream, consumer, &rejection.to_string());
                 give_up(&mut block, &effective, now);
-                Vec::new()
+                Unit::default()
             }
         };
         block.forget(seconds(effective.config().receipts.keep_seconds.unwrap_or_default()), now);
@@ -65,14 +65,14 @@ impl Fire for Firing {
             documents.extend(changes);
         }
         documents.push(document(COLLECTION_BLOCKS, key.clone(), value));
-        let mut done = unit(guards, documents);
-        done.appends = appends;
+        let Unit { guards, changes, .. } = unit(guards, documents);
+        (done.guards, done.changes) = (guards, changes);
         Ok(done)
     }
 }
 
 impl Receipts {
-    /// What is to be published about events that wait too long, which is noted in the block. What one append does
+    /// The unit that publishes about events that wait too long, which is noted in the block. What one append does
     /// not hold stays late, and comes next.
     async fn act(
         &self,
@@ -82,12 +82,12 @@ impl Receipts {
         block: &mut Block,
         effective: &Effective,
         now: Timestamp,
-    ) -> Result<Vec<StreamAppend>, StoreError> {
-        let Some(after_us) = unread_after_us(effective) else { return Ok(Vec::new()) };
+    ) -> Result<Unit, StoreError> {
+        let Some(after_us) = unread_after_us(effective) else { return Ok(Unit::default()) };
         let late: Vec<u8> =
             block.entries.iter().filter(|(_, entry)| is_late(entry, after_us, now)).map(|(low, _)| *low).collect();
         if late.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Unit::default());
         }
         let first = Offset(number * EVENTS);
         let page = PageLimit { events: EVENTS as usize, bytes: usize::MAX };
@@ -97,7 +97,8 @@ impl Receipts {
         let letters_to = effective.config().dead_letter.stream.clone().unwrap_or_else(|| reminders_to.clone());
         let letters = config.on_unread == Some(OnUnread::DeadLetter);
         let target = if letters { letters_to } else { reminders_to };
-        let (mut room, mut made) = (publish::APPEND_BYTES_MAX, None::<StreamAppend>);
+        let events_max = self.configs.effective(&StreamName::from_stored(&target)).append_events_max();
+        let (mut whole, mut prepared, mut room) = (Unit::default(), Vec::new(), publish::APPEND_BYTES_MAX);
         for low in late {
             let Some(entry) = block.entries.get_mut(&low) else { continue };
             let offset = Offset(first.0 + u64::from(low));
@@ -123,20 +124,17 @@ impl Receipts {
                     continue;
                 }
             };
-            let Some(room_left) = room.checked_sub(unit.bytes()) else { break };
-            room = room_left;
-            *entry = noted;
-            for append in unit.appends {
-                made = Some(match made.take() {
-                    None => append,
-                    Some(before) => {
-                        let events = before.events.iter().chain(append.events.iter()).cloned().collect();
-                        StreamAppend { events, ..before }
-                    }
-                });
-            }
+            let fits = room.checked_sub(unit.bytes()).filter(|_| prepared.len() < events_max);
+            let Some(left) = fits else { break };
+            (room, *entry) = (left, noted);
+            prepared.extend(unit.appends.iter().flat_map(|append| append.events.iter().cloned()));
+            // All are for one stream, and say the same of it.
+            whole = unit;
         }
-        Ok(made.into_iter().collect())
+        if let Some(append) = whole.appends.first_mut() {
+            append.events = prepared.into();
+        }
+        Ok(whole)
     }
 
     /// What else changes when a block of a consumer goes: its progress says between which blocks the others are,

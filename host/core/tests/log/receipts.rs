@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasmill_core::clock::{Clock, Timestamp};
 use wasmill_core::code::{Code, Problem};
-use wasmill_core::event::Offset;
+use wasmill_core::event::{NewEvent, Offset};
 use wasmill_core::group::{GroupConfig, Handing, Nack, Start};
+use wasmill_core::log::publish::Append;
+use wasmill_core::name::Pattern;
 use wasmill_core::random::{Random, seeds};
 use wasmill_core::receipt::{Mark, REMINDER_TYPE, Receipt};
 use wasmill_core::store::Store;
@@ -14,7 +17,7 @@ use wasmill_core::store::memory::MemoryStore;
 use wasmill_core::stream::config::StreamConfig;
 use wasmill_core::stream::configs::Subject;
 
-use super::support::{PAGE, TestHost, append, host, host_later, host_over, name};
+use super::support::{PAGE, TestHost, append, event, host, host_later, host_over, name};
 
 fn marks(mark: Mark, offsets: impl IntoIterator<Item = Offset>) -> Vec<(Offset, Mark)> {
     offsets.into_iter().map(|offset| (offset, mark)).collect()
@@ -280,4 +283,53 @@ async fn receipts_of_lower_events_outlive_those_of_higher_ones() {
     while !receipts.consumers(&name("s"), None, 10).await.unwrap().consumers.is_empty() {
         tokio::task::yield_now().await;
     }
+}
+
+/// All that was late of a block went into one append: where that was too large, nothing was published, and every
+/// event counted as reminded of.
+#[tokio::test]
+async fn what_one_append_does_not_hold_is_reminded_of_next() {
+    for limits in ["", r#""limits":{"maxAppendEvents":5},"#] {
+        let test = host().await;
+        let json = r#"{"receipts":{"unreadAfterSeconds":60,"onUnread":"dead_letter"},"deadLetter":{"stream":"late"}}"#;
+        configure(&test, json).await;
+        let of_late = StreamConfig::parse(&format!("{{{limits}\"kind\":\"persistent\"}}")).unwrap();
+        test.host.stream_configs.put(&Subject::Stream(name("late")), of_late).await.unwrap();
+        for n in 0..64 {
+            let data = Bytes::from(format!("\"{}\"", "x".repeat(90_000)));
+            let events = vec![NewEvent { data, ..event(n + 1) }];
+            test.host.publisher.append(Append { events, ..append("s", 0) }).await.unwrap();
+        }
+        let delivered = marks(Mark::Delivered, (0..64).map(Offset));
+        test.host.receipts.note(&name("s"), "ann", delivered).await.unwrap();
+        test.clock.advance_us(60 * SECOND_US);
+        let mut letters = test.host.reader.follow_stream(name("late"), Offset(0));
+        let mut found = Vec::new();
+        while found.len() < 64 {
+            let page = letters.next_page(PAGE).await.unwrap();
+            found.extend(page.iter().map(|letter| letter.origin().causation_id.unwrap()));
+        }
+        let expected: Vec<String> = (0..64).map(|n| uuid::Uuid::from_u128(n + 1).to_string()).collect();
+        assert_eq!(found, expected, "each once, in order");
+        test.host.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reminder_does_not_make_a_stream_that_no_append_may_make() {
+    let test = host().await;
+    configure(&test, r#"{"receipts":{"unreadAfterSeconds":60,"stream":"reminders"}}"#).await;
+    let closed = StreamConfig::parse(r#"{"autoCreate":false}"#).unwrap();
+    test.host.stream_configs.put(&Subject::Pattern(Pattern::new("remind*").unwrap()), closed).await.unwrap();
+    test.host.publisher.append(append("s", 1)).await.unwrap();
+    test.host.receipts.note(&name("s"), "ann", marks(Mark::Delivered, [Offset(0)])).await.unwrap();
+    test.clock.advance_us(60 * SECOND_US);
+    let timers = async || test.host.store.count(wasmill_core::record::GenerationId::HOST, "timer").await.unwrap();
+    // It is given up: what is left is the time when the receipt is forgotten.
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(timers().await, 1);
+    assert!(test.host.reader.stream(&name("reminders")).await.is_err());
+    assert_eq!(all_of(&test, "ann", true).await[0].reminders, 0);
 }

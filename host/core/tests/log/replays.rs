@@ -267,6 +267,39 @@ async fn events_come_at_the_speed_at_which_they_happened() {
     assert_eq!(came, [(0, 0), (1, 0), (2, 10), (3, 40)]);
 }
 
+/// What was under way wrote over the end, and the replay was kept for ever.
+#[tokio::test]
+async fn one_that_is_cancelled_while_it_runs_keeps_its_end_and_is_forgotten() {
+    let test = host().await;
+    for _ in 0..2 {
+        test.host.publisher.append(append("s", 1_000)).await.unwrap();
+    }
+    let member = group(&test, GroupConfig::default()).await;
+    while !work(&test, &member).await.is_empty() {}
+    let mut ids = Vec::new();
+    for turns in 0..20 {
+        let id = test.host.replays.start(to(Target::Group(GROUP.into()))).await.unwrap().id;
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        // It may be done by then.
+        let end = test.host.replays.cancel(id).await.map_or(State::Done, |replay| replay.state);
+        ids.push((id, end));
+        while !work(&test, &member).await.is_empty() {}
+    }
+    assert!(ids.iter().any(|(_, end)| *end == State::Cancelled));
+    for (id, end) in ids {
+        let replay = test.host.replays.get(id).await.unwrap();
+        assert_eq!((replay.state, replay.ended_at.is_some()), (end, true), "{replay:?}");
+    }
+    test.host.replays.start(to(Target::Client)).await.unwrap();
+    test.clock.advance_us(25 * 3_600 * SECOND_US);
+    // Those that are over, and one whose client never came, make room.
+    let last = test.host.replays.start(to(Target::Client)).await.unwrap();
+    let left = test.host.replays.list().await.unwrap();
+    assert_eq!(left.iter().map(|replay| replay.id).collect::<Vec<_>>(), [last.id]);
+}
+
 #[tokio::test]
 async fn what_cannot_be_replayed_is_refused() {
     let test = host().await;
