@@ -276,6 +276,13 @@ pub mod plugin {
     pub const DESCRIPTION_BYTES_MAX: usize = 1_000;
     pub const SUBSCRIPTIONS_MAX: usize = 32;
     pub const COLLECTIONS_MAX: usize = 64;
+    /// Settings, schemas, lifts or steps of one plugin.
+    pub const ENTRIES_MAX: usize = 64;
+    pub const CAPABILITIES_MAX: usize = 16;
+    /// Each index costs a document more for each document that changes.
+    pub const INDEXES_MAX: usize = 16;
+    pub const FIELD_BYTES_MAX: usize = 200;
+    pub const SETTING_BYTES_MAX: usize = 8 * KIB;
     /// Plugins deployed at one time; each holds at least one warm instance.
     pub const PLUGINS_MAX: usize = 256;
 

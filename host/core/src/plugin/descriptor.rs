@@ -31,7 +31,7 @@ impl Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Descriptor {
     pub name: String,
     pub version: String,
@@ -43,6 +43,17 @@ pub struct Descriptor {
     pub subscribes: Vec<Subscription>,
     #[serde(default)]
     pub collections: Vec<Collection>,
+    /// It folds each key by itself.
+    #[serde(default)]
+    pub by_key: bool,
+    #[serde(default)]
+    pub config: Vec<Setting>,
+    #[serde(default)]
+    pub schemas: Vec<Schema>,
+    #[serde(default)]
+    pub lifts: Vec<Lift>,
+    #[serde(default)]
+    pub steps: Vec<Step>,
     #[serde(default)]
     pub capabilities: Vec<String>,
 }
@@ -60,6 +71,66 @@ pub struct Subscription {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Collection {
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub indexes: Vec<Index>,
+}
+
+/// A field that documents can be found and sorted by: names with dots between them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    pub field: String,
+}
+
+/// What an operator can set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub default: Option<String>,
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// A JSON Schema that comes with the plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub version: u32,
+    pub schema: serde_json::Value,
+}
+
+/// A step of an upcaster: from a type and version to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Lift {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub version: u32,
+    /// The same type without.
+    #[serde(default)]
+    pub to_type: Option<String>,
+    pub to_version: u32,
+}
+
+impl Lift {
+    pub fn to_type(&self) -> &str {
+        self.to_type.as_deref().unwrap_or(&self.event_type)
+    }
+}
+
+/// A step of a saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
     pub name: String,
     #[serde(default)]
     pub description: String,
@@ -86,6 +157,24 @@ impl Descriptor {
         let descriptor: Self = serde_json::from_str(json).map_err(|error| DescriptorError::Shape(error.to_string()))?;
         let broken = descriptor.broken_rules(kind);
         if broken.is_empty() { Ok(descriptor) } else { Err(DescriptorError::Rules(broken)) }
+    }
+
+    /// What is known of a plugin whose own words cannot be read.
+    pub fn unreadable(name: &str, kind: Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: String::new(),
+            kind,
+            description: String::new(),
+            subscribes: Vec::new(),
+            collections: Vec::new(),
+            by_key: false,
+            config: Vec::new(),
+            schemas: Vec::new(),
+            lifts: Vec::new(),
+            steps: Vec::new(),
+            capabilities: Vec::new(),
+        }
     }
 
     fn broken_rules(&self, kind: Kind) -> Vec<(String, String)> {
@@ -124,9 +213,7 @@ impl Descriptor {
                 refuse(format!("collections[{i}].name"), format!("`{}` stands twice", collection.name));
             }
         }
-        if let Some(capability) = self.capabilities.first() {
-            refuse("capabilities[0]".into(), format!("there is no capability `{capability}` for a {}", kind.as_str()));
-        }
+        super::rules::check(self, &mut refuse);
         broken
     }
 
@@ -154,13 +241,13 @@ impl Descriptor {
 /// A plugin of this name could not be addressed.
 const RESERVED_NAME: &str = "check";
 
-fn is_identifier(text: &str, extra: &str) -> bool {
+pub(super) fn is_identifier(text: &str, extra: &str) -> bool {
     text.len() <= limits::NAME_BYTES_MAX
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || extra.contains(c))
 }
 
-fn identifier_rule(text: &str, extra: &str) -> String {
+pub(super) fn identifier_rule(text: &str, extra: &str) -> String {
     let max = limits::NAME_BYTES_MAX;
     format!("`{text}` is not a name: 1 to {max} of a-z, 0-9 and {extra}, beginning with a letter")
 }

@@ -5,4 +5,5 @@ pub mod descriptor;
 mod lead;
 pub mod log;
 pub mod registry;
+pub(crate) mod rules;
 pub(crate) mod swap;

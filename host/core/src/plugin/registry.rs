@@ -255,15 +255,8 @@ impl Plugins {
         revisions: &[RevisionRecord],
         throttles: &HashMap<u64, Throttle>,
     ) {
-        let descriptor = Descriptor::parse(&plugin.current.descriptor, plugin.kind).unwrap_or_else(|_| Descriptor {
-            name: plugin.name.clone(),
-            version: String::new(),
-            kind: plugin.kind,
-            description: String::new(),
-            subscribes: Vec::new(),
-            collections: Vec::new(),
-            capabilities: Vec::new(),
-        });
+        let descriptor = Descriptor::parse(&plugin.current.descriptor, plugin.kind)
+            .unwrap_or_else(|_| Descriptor::unreadable(&plugin.name, plugin.kind));
         let log = Arc::new(PluginLog::new(&*plugin.name));
         let mut deployment =
             Deployment { record: plugin, descriptor: Arc::new(descriptor), log, serving: None, building: None };
