@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::event::Event;
+use crate::handler::outbox::{Outbox, OutboxError};
 use crate::plugin::descriptor::Kind;
 use crate::plugin::log::PluginLog;
 use crate::projection::state::{State, StateError};
@@ -33,8 +34,11 @@ pub trait GuestModule: Send + Sync {
     /// Calls `describe` on an instance of its own, with no configuration and no capability.
     async fn describe(&self) -> Result<String, GuestError>;
 
-    /// A fresh instance of a projection.
-    async fn projection(&self, environment: GuestEnvironment) -> Result<Box<dyn ProjectionGuest>, GuestError>;
+    /// A fresh instance of a projection or a handler.
+    async fn start(&self, environment: GuestEnvironment) -> Result<Box<dyn Guest>, GuestError>;
+
+    /// A fresh instance of an upcaster.
+    async fn start_upcaster(&self, environment: GuestEnvironment) -> Result<Box<dyn UpcasterGuest>, GuestError>;
 }
 
 /// What an instance is given for its life.
@@ -43,18 +47,53 @@ pub struct GuestEnvironment {
     /// What `config` answers, in order.
     pub config: Arc<[(String, String)]>,
     pub log: Arc<PluginLog>,
+    /// Bytes that all its memories and tables may hold together; the engine's own limit without.
+    pub memory_bytes_max: Option<usize>,
 }
 
-/// A warm instance of a projection. After an error other than [`GuestError::Failed`] it answers
-/// nothing more and has to be dropped.
+/// What one call of a projection or handler works on.
+pub struct Batch {
+    pub events: Arc<[Event]>,
+    pub state: State,
+    /// What a handler emits. A projection has no way to reach it.
+    pub outbox: Outbox,
+}
+
+/// A warm instance of a projection or handler. After an error other than [`GuestError::Failed`] it
+/// answers nothing more and has to be dropped.
 #[async_trait]
-pub trait ProjectionGuest: Send {
-    /// Folds `events` into `state`. State comes back whatever happened, with what the guest had
-    /// written so far; the caller decides what becomes of it.
-    async fn apply(&mut self, events: Arc<[Event]>, state: State) -> (State, Result<(), GuestError>);
+pub trait Guest: Send {
+    /// Hands the batch's events to the guest. The batch comes back whatever happened, with what the guest
+    /// had written so far; the caller decides what becomes of it.
+    async fn call(&mut self, batch: Batch) -> (Batch, Result<(), GuestError>);
 
     /// Bytes of guest memory in use, all memories together.
     fn memory_bytes(&self) -> usize;
+}
+
+/// A warm instance of an upcaster; as [`Guest`].
+#[async_trait]
+pub trait UpcasterGuest: Send {
+    /// One answer for each event, in order.
+    async fn upcast(&mut self, events: Arc<[Event]>) -> Result<Vec<Upcasted>, GuestError>;
+
+    fn memory_bytes(&self) -> usize;
+}
+
+/// What an upcaster made of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upcasted {
+    Unchanged,
+    Replaced(Lifted),
+    Failed(Failure),
+}
+
+/// An event in its next version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifted {
+    pub event_type: String,
+    pub schema_version: u32,
+    pub data: Bytes,
 }
 
 /// Why bytes are not a plugin. Nothing of them was kept.
@@ -82,6 +121,26 @@ pub enum GuestError {
     OutOfMemory { asked_bytes: u64, limit_bytes: u64 },
     #[error("the host ended the call: {0}")]
     State(#[from] Arc<StateError>),
+    #[error("the host ended the call: {0}")]
+    Outbox(#[from] OutboxError),
+    /// It gave the host something that is not what the contract says.
+    #[error("the plugin does not keep the contract: {what}")]
+    Contract { what: String },
+}
+
+impl GuestError {
+    /// One word for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            GuestError::Failed(_) => "failed",
+            GuestError::Trapped { .. } => "trapped",
+            GuestError::DeadlineExceeded { .. } => "deadline",
+            GuestError::OutOfMemory { .. } => "memory",
+            GuestError::State(_) => "state",
+            GuestError::Outbox(_) => "outbox",
+            GuestError::Contract { .. } => "contract",
+        }
+    }
 }
 
 /// A failure that the guest reports itself (`outcomes.failure` of the contract).

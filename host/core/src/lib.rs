@@ -30,6 +30,7 @@ pub mod receipt;
 pub mod schedule;
 
 pub mod guest;
+pub mod handler;
 pub mod plugin;
 pub mod projection;
 pub mod replay;

@@ -295,6 +295,10 @@ pub mod plugin {
     /// Positions a checkpoint may lag in memory when no document changed.
     pub const CHECKPOINT_LAG_MAX: u64 = 10_000;
 
+    /// What one call of a handler may emit: it has to fit in an append each stream.
+    pub const OUTBOX_EVENTS_MAX: usize = 1_000;
+    pub const OUTBOX_BYTES_MAX: usize = 3 * MIB;
+
     pub const DOCUMENT_BYTES_MAX: usize = 256 * KIB;
     pub const DOCUMENT_KEY_BYTES_MAX: usize = 512;
     /// Uncommitted documents of one checkpoint.

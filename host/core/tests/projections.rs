@@ -14,7 +14,8 @@ use wasmill_core::clock::{SystemClock, Timestamp};
 use wasmill_core::event::{Event, NewEvent, Position};
 use wasmill_core::group::Start;
 use wasmill_core::guest::{
-    ComponentError, Disposition, Failure, GuestEngine, GuestEnvironment, GuestError, GuestModule, ProjectionGuest,
+    Batch, ComponentError, Disposition, Failure, Guest, GuestEngine, GuestEnvironment, GuestError, GuestModule,
+    UpcasterGuest,
 };
 use wasmill_core::host::{Host, HostOptions, HostParts};
 use wasmill_core::log::publish::Append;
@@ -76,19 +77,34 @@ impl GuestModule for FakeModule {
         ))
     }
 
-    async fn projection(&self, _: GuestEnvironment) -> Result<Box<dyn ProjectionGuest>, GuestError> {
+    async fn start(&self, _: GuestEnvironment) -> Result<Box<dyn Guest>, GuestError> {
         Ok(Box::new(FakeGuest { flaky_calls: Arc::clone(&self.flaky_calls) }))
+    }
+
+    async fn start_upcaster(&self, _: GuestEnvironment) -> Result<Box<dyn UpcasterGuest>, GuestError> {
+        unreachable!("it is a projection")
     }
 }
 
 #[async_trait]
-impl ProjectionGuest for FakeGuest {
-    async fn apply(&mut self, events: Arc<[Event]>, mut state: State) -> (State, Result<(), GuestError>) {
-        for event in events.iter() {
+impl Guest for FakeGuest {
+    async fn call(&mut self, mut batch: Batch) -> (Batch, Result<(), GuestError>) {
+        let outcome = self.apply(&batch.events, &mut batch.state).await;
+        (batch, outcome)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl FakeGuest {
+    async fn apply(&self, events: &[Event], state: &mut State) -> Result<(), GuestError> {
+        for event in events {
             // Half-done work must never show.
             let count = match state.get("counts", event.event_type()).await {
                 Ok(count) => count.map_or(0, |count| String::from_utf8_lossy(&count).parse::<u64>().unwrap()),
-                Err(error) => return (state, Err(GuestError::State(Arc::new(error)))),
+                Err(error) => return Err(GuestError::State(Arc::new(error))),
             };
             let value = Some(Bytes::from((count + 1).to_string()));
             state.put("counts", event.event_type(), value).unwrap();
@@ -103,19 +119,15 @@ impl ProjectionGuest for FakeGuest {
                 }))
             };
             match event.event_type() {
-                "bad" => return (state, failure(Disposition::Reject)),
+                "bad" => return failure(Disposition::Reject),
                 "flaky" if self.flaky_calls.fetch_add(1, Ordering::SeqCst) < 3 => {
-                    return (state, failure(Disposition::Retry));
+                    return failure(Disposition::Retry);
                 }
-                "crash" => return (state, Err(GuestError::Trapped { reason: "as told".into() })),
+                "crash" => return Err(GuestError::Trapped { reason: "as told".into() }),
                 _ => {}
             }
         }
-        (state, Ok(()))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        0
+        Ok(())
     }
 }
 

@@ -18,7 +18,8 @@ use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 use wasmill_core::clock::{SystemClock, Timestamp};
 use wasmill_core::event::{Event, NewEvent, Offset, Position, PreparedEvent, decode_run};
-use wasmill_core::guest::{GuestEngine, GuestEnvironment, GuestModule, ProjectionGuest};
+use wasmill_core::guest::{Batch, Guest, GuestEngine, GuestEnvironment, GuestModule};
+use wasmill_core::handler::outbox::Outbox;
 use wasmill_core::limits::plugin::{CALL_EVENTS_MAX, CHECKPOINT_EVENTS_MAX};
 use wasmill_core::name::StreamName;
 use wasmill_core::plugin::log::PluginLog;
@@ -90,13 +91,13 @@ async fn main() {
     println!("a warm instance: {} KiB resident", (resident_kib() - before) / INSTANCES as u64);
 }
 
-async fn fold(guest: &mut dyn ProjectionGuest, batches: Vec<Arc<[Event]>>, mut state: State) {
+async fn fold(guest: &mut dyn Guest, batches: Vec<Arc<[Event]>>, mut state: State) {
     let mut uncommitted = 0;
     for batch in batches {
         uncommitted += batch.len();
-        let outcome;
-        (state, outcome) = guest.apply(batch, state).await;
+        let (batch, outcome) = guest.call(Batch { events: batch, state, outbox: Outbox::default() }).await;
         outcome.unwrap();
+        state = batch.state;
         if uncommitted >= CHECKPOINT_EVENTS_MAX {
             uncommitted = 0;
             state.settle();
@@ -104,9 +105,10 @@ async fn fold(guest: &mut dyn ProjectionGuest, batches: Vec<Arc<[Event]>>, mut s
     }
 }
 
-async fn instance(module: &Arc<dyn GuestModule>) -> Box<dyn ProjectionGuest> {
-    let environment = GuestEnvironment { config: Arc::default(), log: Arc::new(PluginLog::new("rate")) };
-    module.projection(environment).await.unwrap()
+async fn instance(module: &Arc<dyn GuestModule>) -> Box<dyn Guest> {
+    let environment =
+        GuestEnvironment { config: Arc::default(), log: Arc::new(PluginLog::new("rate")), memory_bytes_max: None };
+    module.start(environment).await.unwrap()
 }
 
 fn events(lines: &str) -> Vec<Event> {

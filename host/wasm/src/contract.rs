@@ -11,6 +11,33 @@ const TRACK: &str = "0.1";
 const DESCRIPTOR: &str = "descriptor";
 const KINDS: [Kind; 4] = [Kind::Projection, Kind::Handler, Kind::Upcaster, Kind::Saga];
 
+/// How a batch crosses over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As a list of records.
+    Records,
+    /// As one JSON text.
+    Json,
+}
+
+/// What the names of its exports make a component that was checked before.
+pub(crate) fn made_of<'a>(mut exports: impl Iterator<Item = &'a str>) -> Option<(Kind, Form)> {
+    exports.find_map(|name| {
+        let interface = name.strip_prefix(PACKAGE)?.strip_prefix('/')?;
+        made_by(interface.split('@').next()?)
+    })
+}
+
+/// What an interface that a plugin exports makes of it.
+fn made_by(interface: &str) -> Option<(Kind, Form)> {
+    let (name, form) = match interface.strip_suffix("-json") {
+        Some(name) => (name, Form::Json),
+        None => (interface, Form::Records),
+    };
+    let kind = KINDS.into_iter().find(|kind| kind.as_str() == name)?;
+    (kind != Kind::Saga || form == Form::Records).then_some((kind, form))
+}
+
 /// Interfaces that only carry types; every kind may name them.
 const TYPES: &[&str] = &["types", "events", "emitted", "outcomes"];
 
@@ -46,10 +73,10 @@ const WASI: &[(&str, &[&str])] = &[
 /// What the host gives to a kind, beside types and WASI.
 fn given_to(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Projection => &["log", "config", "event-details", "state"],
-        Kind::Handler => &["log", "config", "env", "event-details", "state", "outbox"],
+        Kind::Projection => &["log", "config", "event-details", "state", "state-json"],
+        Kind::Handler => &["log", "config", "env", "event-details", "state", "state-json", "outbox", "outbox-json"],
         Kind::Upcaster => &["log", "config", "event-details"],
-        Kind::Saga => &["log", "config", "env", "event-details", "outbox", "saga-data"],
+        Kind::Saga => &["log", "config", "env", "event-details", "outbox", "outbox-json", "saga-data"],
     }
 }
 
@@ -102,22 +129,22 @@ impl Outline {
         Ok(outline)
     }
 
-    /// The kind that the exports make it, or everything that is missing or not allowed.
-    pub(crate) fn check(&self) -> Result<Kind, Vec<String>> {
+    /// What the exports make it, or everything that is missing or not allowed.
+    pub(crate) fn check(&self) -> Result<(Kind, Form), Vec<String>> {
         let mut broken = Vec::new();
-        let kind = self.check_exports(&mut broken);
+        let made = self.check_exports(&mut broken);
         for import in &self.imports {
-            if let Err(why) = import.check(kind) {
+            if let Err(why) = import.check(made.map(|(kind, _)| kind)) {
                 broken.push(format!("it imports `{}`, {why}", import.name));
             }
         }
-        match kind {
-            Some(kind) if broken.is_empty() => Ok(kind),
+        match made {
+            Some(made) if broken.is_empty() => Ok(made),
             _ => Err(broken),
         }
     }
 
-    fn check_exports(&self, broken: &mut Vec<String>) -> Option<Kind> {
+    fn check_exports(&self, broken: &mut Vec<String>) -> Option<(Kind, Form)> {
         let mut describes = false;
         let mut kinds = Vec::new();
         for export in &self.exports {
@@ -126,25 +153,20 @@ impl Outline {
                 broken.push(format!("it exports `{}`, {}", export.name, unknown_version()));
             }
             describes |= interface == DESCRIPTOR;
-            kinds.extend(KINDS.into_iter().filter(|kind| kind.as_str() == interface));
+            kinds.extend(made_by(interface));
         }
         if !describes {
             broken.push(format!("it does not export `{PACKAGE}/{DESCRIPTOR}@{TRACK}.0`"));
         }
         match kinds[..] {
-            [kind] => {
-                if kind != Kind::Projection {
-                    broken.push(format!("it is a {}, which this version of Wasmill does not run yet", kind.as_str()));
-                }
-                Some(kind)
-            }
+            [made] => Some(made),
             [] => {
                 let names = KINDS.map(|kind| format!("`{PACKAGE}/{}@{TRACK}.0`", kind.as_str()));
                 broken.push(format!("it exports none of {}", names.join(", ")));
                 None
             }
             _ => {
-                let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+                let names: Vec<_> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
                 broken.push(format!("it is several things at once ({}); a plugin is one", names.join(", ")));
                 None
             }
@@ -224,7 +246,7 @@ mod tests {
     #[test]
     fn a_projection_with_what_it_is_given_passes() {
         let imports = ["wasmill:plugin/state@0.1.0", "wasmill:plugin/events@0.1.9", "wasi:sockets/tcp@0.2.6"];
-        assert_eq!(outline(&imports, EXPORTS).check(), Ok(Kind::Projection));
+        assert_eq!(outline(&imports, EXPORTS).check(), Ok((Kind::Projection, Form::Records)));
     }
 
     #[test]
@@ -255,9 +277,25 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_do_not_run_yet_say_so() {
-        let exports = ["wasmill:plugin/descriptor@0.1.0", "wasmill:plugin/handler@0.1.0"];
-        let broken = outline(&["wasmill:plugin/outbox@0.1.0"], &exports).check().unwrap_err();
-        assert_eq!(broken, ["it is a handler, which this version of Wasmill does not run yet"]);
+    fn a_kind_and_its_form_are_seen_from_the_exports() {
+        let made = |interface: &str| {
+            let exports = ["wasmill:plugin/descriptor@0.1.0", &format!("wasmill:plugin/{interface}@0.1.0")];
+            outline(&["wasmill:plugin/log@0.1.0"], &exports).check()
+        };
+        assert_eq!(made("handler"), Ok((Kind::Handler, Form::Records)));
+        assert_eq!(made("handler-json"), Ok((Kind::Handler, Form::Json)));
+        assert_eq!(made("upcaster-json"), Ok((Kind::Upcaster, Form::Json)));
+        assert_eq!(made("saga"), Ok((Kind::Saga, Form::Records)));
+        assert!(made("saga-json").is_err());
+        let both = ["descriptor", "projection", "handler"].map(|name| format!("wasmill:plugin/{name}@0.1.0"));
+        let broken = outline(&[], &both.each_ref().map(String::as_str)).check().unwrap_err();
+        assert_eq!(broken, ["it is several things at once (projection, handler); a plugin is one"]);
+    }
+
+    #[test]
+    fn effects_are_not_given_to_what_is_rebuilt() {
+        for kind in [Kind::Projection, Kind::Upcaster] {
+            assert!(["outbox", "outbox-json", "env"].iter().all(|effect| !given_to(kind).contains(effect)));
+        }
     }
 }

@@ -10,16 +10,16 @@ use tokio::task::spawn_blocking;
 use wasmill_core::clock::Clock;
 use wasmill_core::guest::{ComponentError, GuestEngine, GuestModule};
 use wasmill_core::limits::plugin::COMPONENT_BYTES_MAX;
+use wasmill_core::plugin::descriptor::Kind;
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
 use crate::cache::CompiledCache;
 use crate::config::WasmConfig;
-use crate::contract::Outline;
+use crate::contract::{Form, Outline, made_of};
 use crate::module::WasmModule;
-use crate::sandbox::Sandbox;
 use crate::threads::GuestThreads;
-use crate::worlds::v0_1::projection;
+use crate::worlds::v0_1::linker::Linkers;
 use crate::{compile, settings, ticker};
 
 /// Loads, checks, compiles, limits and runs plugins. It has to be made, and may be dropped, on any
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) config: WasmConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) threads: GuestThreads,
-    pub(crate) projections: Linker<Sandbox>,
+    pub(crate) linkers: Linkers,
     cache: Option<CompiledCache>,
 }
 
@@ -51,7 +51,7 @@ pub enum EngineError {
 }
 
 impl WasmEngine {
-    /// `clock` only stamps the lines of the plugins' logs: projections have no time.
+    /// `clock` is the time of handlers and sagas, and stamps the lines of all plugins' logs.
     pub fn new(config: WasmConfig, clock: Arc<dyn Clock>) -> Result<Self, EngineError> {
         let settings = |error: wasmtime::Error| EngineError::Settings(format!("{error:#}"));
         let engine = Engine::new(&settings::wasmtime_config(&config)).map_err(settings)?;
@@ -59,8 +59,8 @@ impl WasmEngine {
         let threads = GuestThreads::start(config.guest_threads).map_err(EngineError::Threads)?;
         let open = |dir| CompiledCache::open(dir, &engine, config.cache_bytes_max);
         let cache = config.cache_dir.as_deref().map(open).transpose().map_err(EngineError::Cache)?;
-        let projections = projection::linker(&engine).map_err(settings)?;
-        let shared = Shared { engine, config, clock, threads, projections, cache };
+        let linkers = Linkers::new(&engine).map_err(settings)?;
+        let shared = Shared { engine, config, clock, threads, linkers, cache };
         Ok(Self { shared: Arc::new(shared), compiling: Arc::new(Semaphore::new(1)) })
     }
 }
@@ -70,9 +70,9 @@ impl GuestEngine for WasmEngine {
     async fn cached(&self, sha256: &str) -> Option<Arc<dyn GuestModule>> {
         let (shared, sha256) = (Arc::clone(&self.shared), sha256.to_owned());
         let load = move || -> Option<Arc<dyn GuestModule>> {
-            let component = shared.load(&sha256)?;
+            let (component, made) = shared.load(&sha256)?;
             // What this version refuses has to be refused with its reasons, by `compile`.
-            let module = WasmModule::link(shared, sha256, &component).ok()?;
+            let module = WasmModule::link(shared, sha256, &component, made).ok()?;
             Some(Arc::new(module))
         };
         spawn_blocking(load).await.ok().flatten()
@@ -96,21 +96,23 @@ impl GuestEngine for WasmEngine {
 }
 
 impl Shared {
-    fn load(&self, sha256: &str) -> Option<Component> {
-        self.cache.as_ref()?.load(&self.engine, sha256)
+    fn load(&self, sha256: &str) -> Option<(Component, (Kind, Form))> {
+        let component = self.cache.as_ref()?.load(&self.engine, sha256)?;
+        let made = made_of(component.component_type().exports(&self.engine).map(|(name, _)| name))?;
+        Some((component, made))
     }
 
     fn compile(self: Arc<Self>, bytes: &[u8]) -> Result<WasmModule, ComponentError> {
-        Outline::read(bytes)?.check().map_err(ComponentError::Refused)?;
+        let made = Outline::read(bytes)?.check().map_err(ComponentError::Refused)?;
         let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if let Some(component) = self.load(&sha256) {
-            return WasmModule::link(self, sha256, &component);
+        if let Some((component, _)) = self.load(&sha256) {
+            return WasmModule::link(self, sha256, &component, made);
         }
         let component = compile::compile(&self.engine, bytes, self.config.compile_threads)?;
         let component = match &self.cache {
             Some(cache) => cache.keep(&self.engine, &sha256, component),
             None => component,
         };
-        WasmModule::link(self, sha256, &component)
+        WasmModule::link(self, sha256, &component, made)
     }
 }

@@ -4,31 +4,52 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use wasmill_core::event::Event;
-use wasmill_core::guest::{ComponentError, GuestEnvironment, GuestError, GuestModule, ProjectionGuest};
+use wasmill_core::guest::{
+    Batch, ComponentError, Guest, GuestEnvironment, GuestError, GuestModule, Upcasted, UpcasterGuest,
+};
 use wasmill_core::plugin::descriptor::Kind;
-use wasmill_core::projection::state::State;
 use wasmtime::Store;
 use wasmtime::component::Component;
 
+use crate::contract::Form;
 use crate::engine::Shared;
-use crate::sandbox::{Sandbox, Voice};
-use crate::worlds::v0_1::projection::{Instance, Projection};
+use crate::sandbox::{Sandbox, Setup, Voice};
+use crate::worlds::v0_1::world::{Instance, World};
 
 pub(crate) struct WasmModule {
     sha256: String,
-    /// Handlers, upcasters and sagas become variants beside it.
-    world: Arc<Projection>,
+    world: Arc<World>,
     shared: Arc<Shared>,
 }
 
 impl WasmModule {
-    pub(crate) fn link(shared: Arc<Shared>, sha256: String, component: &Component) -> Result<Self, ComponentError> {
-        let world = Projection::link(&shared.projections, component).map_err(ComponentError::Refused)?;
+    pub(crate) fn link(
+        shared: Arc<Shared>,
+        sha256: String,
+        component: &Component,
+        made: (Kind, Form),
+    ) -> Result<Self, ComponentError> {
+        let world = World::link(&shared.linkers, component, made).map_err(ComponentError::Refused)?;
         Ok(Self { sha256, world: Arc::new(world), shared })
     }
 
-    fn store(&self, voice: Voice, config: Arc<[(String, String)]>) -> Store<Sandbox> {
-        Sandbox::store(&self.shared.engine, self.shared.config.memory_bytes_max, voice, config)
+    fn store(&self, voice: Voice, config: Arc<[(String, String)]>, memory_bytes_max: Option<usize>) -> Store<Sandbox> {
+        let setup = Setup {
+            kind: self.world.kind,
+            memory_bytes_max: memory_bytes_max.unwrap_or(self.shared.config.memory_bytes_max),
+            voice,
+            config,
+            clock: Arc::clone(&self.shared.clock),
+        };
+        Sandbox::store(&self.shared.engine, setup)
+    }
+
+    async fn instance(&self, environment: GuestEnvironment) -> Result<Running, GuestError> {
+        let voice = Voice::new(Some(environment.log), Arc::clone(&self.shared.clock));
+        let store = self.store(voice, environment.config, environment.memory_bytes_max);
+        let (world, deadline) = (Arc::clone(&self.world), self.shared.config.start_deadline);
+        let instance = self.shared.threads.run(async move { world.start(store, deadline).await }).await?;
+        Ok(Running { instance: Some(Box::new(instance)), shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -39,50 +60,73 @@ impl GuestModule for WasmModule {
     }
 
     fn kind(&self) -> Kind {
-        Kind::Projection
+        self.world.kind
     }
 
     async fn describe(&self) -> Result<String, GuestError> {
-        let mut store = self.store(Voice::new(None, Arc::clone(&self.shared.clock)), Arc::default());
+        let mut store = self.store(Voice::new(None, Arc::clone(&self.shared.clock)), Arc::default(), None);
         let (world, deadline) = (Arc::clone(&self.world), self.shared.config.start_deadline);
         self.shared.threads.run(async move { world.describe(&mut store, deadline).await }).await
     }
 
-    async fn projection(&self, environment: GuestEnvironment) -> Result<Box<dyn ProjectionGuest>, GuestError> {
-        let voice = Voice::new(Some(environment.log), Arc::clone(&self.shared.clock));
-        let store = self.store(voice, environment.config);
-        let (world, deadline) = (Arc::clone(&self.world), self.shared.config.start_deadline);
-        let instance = self.shared.threads.run(async move { world.start(store, deadline).await }).await?;
-        Ok(Box::new(Guest { instance: Some(Box::new(instance)), shared: Arc::clone(&self.shared) }))
+    async fn start(&self, environment: GuestEnvironment) -> Result<Box<dyn Guest>, GuestError> {
+        Ok(Box::new(self.instance(environment).await?))
+    }
+
+    async fn start_upcaster(&self, environment: GuestEnvironment) -> Result<Box<dyn UpcasterGuest>, GuestError> {
+        Ok(Box::new(self.instance(environment).await?))
     }
 }
 
-struct Guest {
+struct Running {
     /// Gone after a trap, and while a call is under way.
     instance: Option<Box<Instance>>,
     shared: Arc<Shared>,
 }
 
 #[async_trait]
-impl ProjectionGuest for Guest {
-    async fn apply(&mut self, events: Arc<[Event]>, state: State) -> (State, Result<(), GuestError>) {
-        let Some(mut instance) = self.instance.take() else {
-            let reason = "its instance has ended".into();
-            return (state, Err(GuestError::Trapped { reason }));
-        };
+impl Guest for Running {
+    async fn call(&mut self, batch: Batch) -> (Batch, Result<(), GuestError>) {
+        let Some(mut instance) = self.instance.take() else { return (batch, Err(ended())) };
         let deadline = self.shared.config.call_deadline;
         let call = async move {
-            let (state, outcome) = instance.apply(deadline, events, state).await;
-            let alive = matches!(outcome, Ok(()) | Err(GuestError::Failed(_)));
+            let (batch, outcome) = instance.call(deadline, batch).await;
             // A dead instance gives its slot back here, before anyone starts the next.
-            (alive.then_some(instance), state, outcome)
+            (is_alive(&outcome).then_some(instance), batch, outcome)
         };
-        let (instance, state, outcome) = self.shared.threads.run(call).await;
+        let (instance, batch, outcome) = self.shared.threads.run(call).await;
         self.instance = instance;
-        (state, outcome)
+        (batch, outcome)
     }
 
     fn memory_bytes(&self) -> usize {
         self.instance.as_ref().map_or(0, |instance| instance.memory_bytes())
     }
+}
+
+#[async_trait]
+impl UpcasterGuest for Running {
+    async fn upcast(&mut self, events: Arc<[Event]>) -> Result<Vec<Upcasted>, GuestError> {
+        let mut instance = self.instance.take().ok_or_else(ended)?;
+        let deadline = self.shared.config.call_deadline;
+        let call = async move {
+            let outcome = instance.upcast(deadline, events).await;
+            (is_alive(&outcome).then_some(instance), outcome)
+        };
+        let (instance, outcome) = self.shared.threads.run(call).await;
+        self.instance = instance;
+        outcome
+    }
+
+    fn memory_bytes(&self) -> usize {
+        Guest::memory_bytes(self)
+    }
+}
+
+fn is_alive<T>(outcome: &Result<T, GuestError>) -> bool {
+    matches!(outcome, Ok(_) | Err(GuestError::Failed(_)))
+}
+
+fn ended() -> GuestError {
+    GuestError::Trapped { reason: "its instance has ended".into() }
 }

@@ -15,7 +15,8 @@ use super::generation::{FailureInfo, Generation, Phase, Throttle};
 use super::state::{State, StateError};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Position};
-use crate::guest::{Disposition, Failure, GuestEnvironment, GuestError, GuestModule, ProjectionGuest};
+use crate::guest::{Batch, Disposition, Failure, Guest, GuestEnvironment, GuestError, GuestModule};
+use crate::handler::outbox::Outbox;
 use crate::limits::plugin as limits;
 use crate::log::commit::{CommitError, Committer};
 use crate::log::filter::Filter;
@@ -50,7 +51,7 @@ pub struct Runner {
     context: RunnerContext,
     subject: Subject,
     follower: LogFollower,
-    guest: Option<Box<dyn ProjectionGuest>>,
+    guest: Option<Box<dyn Guest>>,
     /// `None` only while the guest has it.
     state: Option<State>,
     /// The durable checkpoint.
@@ -237,8 +238,9 @@ impl Runner {
         };
         self.subject.log.begin_call(self.context.clock.now());
         let state = self.state.take().expect("no call is under way");
-        let (state, outcome) = guest.apply(Arc::clone(&events), state).await;
-        self.state = Some(state);
+        let batch = Batch { events: Arc::clone(&events), state, outbox: Outbox::default() };
+        let (batch, outcome) = guest.call(batch).await;
+        self.state = Some(batch.state);
         match outcome {
             Ok(()) => {
                 self.uncommitted += events.len();
@@ -250,9 +252,9 @@ impl Runner {
         }
     }
 
-    async fn instantiate(&mut self) -> Result<Box<dyn ProjectionGuest>, GuestError> {
-        let environment = GuestEnvironment { config: Arc::new([]), log: Arc::clone(&self.subject.log) };
-        self.subject.module.projection(environment).await
+    async fn instantiate(&mut self) -> Result<Box<dyn Guest>, GuestError> {
+        let log = Arc::clone(&self.subject.log);
+        self.subject.module.start(GuestEnvironment { config: Arc::new([]), log, memory_bytes_max: None }).await
     }
 
     /// Commits documents and checkpoint in one unit. Without documents the checkpoint may stay behind
@@ -380,14 +382,7 @@ impl Runner {
     }
 
     fn count_failure(&self, error: &GuestError) {
-        let reason = match error {
-            GuestError::Failed(_) => "failed",
-            GuestError::Trapped { .. } => "trapped",
-            GuestError::DeadlineExceeded { .. } => "deadline",
-            GuestError::OutOfMemory { .. } => "memory",
-            GuestError::State(_) => "state",
-        };
-        self.context.metrics.plugin_failures.with_label_values(&[self.subject.plugin.as_str(), reason]).inc();
+        self.context.metrics.plugin_failures.with_label_values(&[self.subject.plugin.as_str(), error.reason()]).inc();
     }
 
     async fn retry_later(
@@ -456,7 +451,9 @@ fn worth_repeating(error: &GuestError, attempts: u32) -> (bool, Option<Duration>
         GuestError::Failed(_)
         | GuestError::Trapped { .. }
         | GuestError::DeadlineExceeded { .. }
-        | GuestError::OutOfMemory { .. } => (false, None),
+        | GuestError::OutOfMemory { .. }
+        | GuestError::Outbox(_)
+        | GuestError::Contract { .. } => (false, None),
     }
 }
 

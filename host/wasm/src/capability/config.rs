@@ -1,7 +1,7 @@
 //! `config`: fixed for the life of a revision.
 
 use crate::sandbox::Sandbox;
-use crate::worlds::v0_1::projection::bindings::wasmill::plugin::config::Host;
+use crate::worlds::v0_1::bindings::wasmill::plugin::config::Host;
 
 impl Host for Sandbox {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {

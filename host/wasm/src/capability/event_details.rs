@@ -3,7 +3,7 @@
 use wasmill_core::event::{DEFAULT_CONTENT_TYPE, Event};
 
 use crate::sandbox::Sandbox;
-use crate::worlds::v0_1::projection::bindings::wasmill::plugin::event_details::{Attributes, Host};
+use crate::worlds::v0_1::bindings::wasmill::plugin::event_details::{Attributes, Host};
 
 impl Host for Sandbox {
     fn attributes_of(&mut self, index: u32) -> wasmtime::Result<Attributes> {

@@ -3,7 +3,7 @@
 use wasmill_core::plugin::log::Level;
 
 use crate::sandbox::Sandbox;
-use crate::worlds::v0_1::projection::bindings::wasmill::plugin::log::{Attributes, Host, Level as GuestLevel};
+use crate::worlds::v0_1::bindings::wasmill::plugin::log::{Attributes, Host, Level as GuestLevel};
 
 impl Host for Sandbox {
     fn write(&mut self, level: GuestLevel, message: String, fields: Attributes) -> wasmtime::Result<()> {

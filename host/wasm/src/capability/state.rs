@@ -8,7 +8,7 @@ use wasmill_core::guest::GuestError;
 use wasmill_core::projection::state::{State, StateError};
 
 use crate::sandbox::Sandbox;
-use crate::worlds::v0_1::projection::bindings::wasmill::plugin::state::{Entry, Host, Page};
+use crate::worlds::v0_1::bindings::wasmill::plugin::state::{Entry, Host, Page};
 
 impl Host for Sandbox {
     async fn get(&mut self, collection: String, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
@@ -19,12 +19,7 @@ impl Host for Sandbox {
     async fn get_many(&mut self, collection: String, keys: Vec<String>) -> wasmtime::Result<Vec<Option<Vec<u8>>>> {
         let values = self.state()?.get_many(&collection, &keys).await;
         let values = self.or_end(values)?;
-        // One large document under a million names costs the guest little and the host all it has.
-        let bytes = values.iter().flatten().map(Bytes::len).sum::<usize>();
-        let room = self.memory_bytes_max();
-        if bytes > room {
-            return Err(self.end(GuestError::OutOfMemory { asked_bytes: bytes as u64, limit_bytes: room as u64 }));
-        }
+        self.check_room(&values)?;
         Ok(values.into_iter().map(|value| value.map(Vec::from)).collect())
     }
 
@@ -60,11 +55,22 @@ impl Host for Sandbox {
 }
 
 impl Sandbox {
-    fn state(&mut self) -> wasmtime::Result<&mut State> {
-        Ok(&mut self.work("state")?.state)
+    pub(super) fn state(&mut self) -> wasmtime::Result<&mut State> {
+        let none = || wasmtime::Error::msg("an upcaster has no state");
+        self.work("state")?.state.as_mut().ok_or_else(none)
     }
 
-    fn or_end<T>(&mut self, result: Result<T, StateError>) -> wasmtime::Result<T> {
+    /// One large document under a million names costs the guest little and the host all it has.
+    pub(super) fn check_room(&mut self, values: &[Option<Bytes>]) -> wasmtime::Result<()> {
+        let bytes = values.iter().flatten().map(Bytes::len).sum::<usize>();
+        let room = self.memory_bytes_max();
+        if bytes <= room {
+            return Ok(());
+        }
+        Err(self.end(GuestError::OutOfMemory { asked_bytes: bytes as u64, limit_bytes: room as u64 }))
+    }
+
+    pub(super) fn or_end<T>(&mut self, result: Result<T, StateError>) -> wasmtime::Result<T> {
         result.map_err(|error| self.end(GuestError::State(Arc::new(error))))
     }
 }

@@ -11,9 +11,12 @@ mod wasi;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmill_core::clock::Clock;
 use wasmill_core::event::Event;
-use wasmill_core::guest::GuestError;
+use wasmill_core::guest::{Batch, GuestError};
+use wasmill_core::handler::outbox::Outbox;
 use wasmill_core::limits::plugin as limits;
+use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::projection::state::State;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -33,7 +36,7 @@ const CALL_OUT_BYTES_MAX: usize = limits::OVERLAY_BYTES_MAX + 4 * 1024 * 1024;
 /// dozen; a leak ends here.
 const HANDLES_MAX: usize = 1_000;
 /// One request for random numbers: the host allocates it before the guest has room for it.
-const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
+pub(crate) const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The data of a store.
 pub(crate) struct Sandbox {
@@ -42,6 +45,7 @@ pub(crate) struct Sandbox {
     memory: MemoryLimit,
     meter: Arc<Meter>,
     output: Output,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) voice: Voice,
     pub(crate) config: Arc<[(String, String)]>,
     /// What the call under way works on; none while an instance starts or describes itself.
@@ -50,26 +54,50 @@ pub(crate) struct Sandbox {
     ended: Option<GuestError>,
 }
 
-/// A batch, and the state that it is folded into.
+/// A batch, and what the guest may do with it.
 pub(crate) struct Work {
     pub(crate) events: Arc<[Event]>,
-    pub(crate) state: State,
+    /// Upcasters have none, nor an outbox.
+    pub(crate) state: Option<State>,
+    pub(crate) outbox: Option<Outbox>,
+}
+
+impl Work {
+    pub(crate) fn of(batch: Batch) -> Self {
+        let Batch { events, state, outbox } = batch;
+        Self { events, state: Some(state), outbox: Some(outbox) }
+    }
+
+    pub(crate) fn into_batch(self) -> Batch {
+        let Self { events, state, outbox } = self;
+        let state = state.expect("the work was made of a batch");
+        Batch { events, state, outbox: outbox.unwrap_or_default() }
+    }
+}
+
+/// What a new store is made for.
+pub(crate) struct Setup {
+    pub(crate) kind: Kind,
+    pub(crate) memory_bytes_max: usize,
+    pub(crate) voice: Voice,
+    pub(crate) config: Arc<[(String, String)]>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Sandbox {
-    /// A store with nothing in it yet, for an instance that has `memory_bytes_max` to live in.
-    pub(crate) fn store(
-        engine: &Engine,
-        memory_bytes_max: usize,
-        voice: Voice,
-        config: Arc<[(String, String)]>,
-    ) -> Store<Self> {
+    /// A store with nothing in it yet.
+    pub(crate) fn store(engine: &Engine, setup: Setup) -> Store<Self> {
+        let Setup { kind, memory_bytes_max, voice, config, clock } = setup;
         let meter = Arc::new(Meter::default());
         let output = Output::new(voice.clone());
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(HANDLES_MAX);
         let sandbox = Self {
-            wasi: wasi::still(&output),
+            wasi: match kind {
+                Kind::Projection | Kind::Upcaster => wasi::still(&output),
+                Kind::Handler | Kind::Saga => wasi::live(&output, &clock),
+            },
+            clock,
             handles,
             memory: MemoryLimit::new(memory_bytes_max),
             meter: Arc::clone(&meter),

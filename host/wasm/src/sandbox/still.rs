@@ -82,14 +82,15 @@ impl TryRng for FixedRandom {
     }
 }
 
-/// A sleep would never end where time stands still, and no deadline runs while a guest waits.
+/// A sleep would never end where time stands still, and hold an instance where it does not; no deadline runs
+/// while a guest waits.
 pub(crate) fn forbid_timers(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     // The host's version of the interface, whatever the guest's: another would hide the whole
     // interface from guests of exactly that version.
     let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.2.12")?;
     for timer in ["subscribe-duration", "subscribe-instant"] {
         clock.func_wrap(timer, |_: StoreContextMut<'_, Sandbox>, (_,): (u64,)| {
-            Err::<(Resource<DynPollable>,), _>(wasmtime::Error::msg("timers are not available to projections"))
+            Err::<(Resource<DynPollable>,), _>(wasmtime::Error::msg("timers are not available to plugins: a projection's time is its events', a handler asks to be retried later"))
         })?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use wasmill_core::plugin::log::Level;
 use wasmill_core::projection::state::{State, StateError};
 use wasmill_wasm::WasmConfig;
 
-use crate::support::{Running, compiled, engine_with, event, start, state_of};
+use crate::support::{Running, compiled, engine_with, event, fold, start, state_of};
 
 const COLLECTIONS: [&str; 5] = ["counts", "echoes", "details", "probes", "bombs"];
 
@@ -20,7 +20,7 @@ async fn running() -> Running {
 
 impl Running {
     async fn told(&mut self, what: &str) -> (State, Result<(), GuestError>) {
-        self.guest.apply(vec![event(what, "{}")].into(), state_of(&COLLECTIONS)).await
+        fold(&mut *self.guest, vec![event(what, "{}")], state_of(&COLLECTIONS)).await
     }
 }
 
@@ -102,7 +102,7 @@ async fn an_exit_is_a_crash_of_the_guest_alone() {
 #[tokio::test]
 async fn a_sleep_is_refused_and_not_slept() {
     let reason = reason_of("sleep").await;
-    assert!(reason.contains("timers are not available to projections"), "{reason}");
+    assert!(reason.contains("timers are not available to plugins"), "{reason}");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 use wasmill_core::clock::{ManualClock, Timestamp};
 use wasmill_core::event::{Event, NewEvent, Offset, Position, PreparedEvent, decode_run};
-use wasmill_core::guest::{GuestEngine, GuestEnvironment, GuestError, GuestModule, ProjectionGuest};
+use wasmill_core::guest::{Batch, Guest, GuestEngine, GuestEnvironment, GuestError, GuestModule};
+use wasmill_core::handler::outbox::Outbox;
 use wasmill_core::name::StreamName;
 use wasmill_core::plugin::log::PluginLog;
 use wasmill_core::projection::state::State;
@@ -50,21 +51,28 @@ pub(crate) fn state_of(collections: &[&str]) -> State {
 }
 
 pub(crate) struct Running {
-    pub(crate) guest: Box<dyn ProjectionGuest>,
+    pub(crate) guest: Box<dyn Guest>,
     pub(crate) log: Arc<PluginLog>,
 }
 
 pub(crate) async fn start(module: &Arc<dyn GuestModule>) -> Result<Running, GuestError> {
     let log = Arc::new(PluginLog::new("test"));
     let config: Arc<[(String, String)]> = vec![("currency".to_owned(), "EUR".to_owned())].into();
-    let guest = module.projection(GuestEnvironment { config, log: Arc::clone(&log) }).await?;
+    let environment = GuestEnvironment { config, log: Arc::clone(&log), memory_bytes_max: None };
+    let guest = module.start(environment).await?;
     Ok(Running { guest, log })
 }
 
 impl Running {
     pub(crate) async fn apply(&mut self, events: Vec<Event>) -> (State, Result<(), GuestError>) {
-        self.guest.apply(events.into(), state()).await
+        fold(&mut *self.guest, events, state()).await
     }
+}
+
+pub(crate) async fn fold(guest: &mut dyn Guest, events: Vec<Event>, state: State) -> (State, Result<(), GuestError>) {
+    let batch = Batch { events: events.into(), state, outbox: Outbox::default() };
+    let (batch, outcome) = guest.call(batch).await;
+    (batch.state, outcome)
 }
 
 pub(crate) fn built(name: &str) -> Bytes {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wasmill_core::event::{NewEvent, Origin};
 
-use crate::support::{Running, compiled, engine, event, event_of, start, state_of};
+use crate::support::{Running, compiled, engine, event, event_of, fold, start, state_of};
 
 const COLLECTIONS: [&str; 5] = ["counts", "echoes", "details", "probes", "bombs"];
 const ID: &str = "01234567-89ab-cdef-0011-223344556677";
@@ -14,7 +14,7 @@ async fn running() -> Running {
 
 impl Running {
     async fn found(&mut self, what: &NewEvent, collection: &str) -> String {
-        let (mut state, outcome) = self.guest.apply(vec![event_of(what)].into(), state_of(&COLLECTIONS)).await;
+        let (mut state, outcome) = fold(&mut *self.guest, vec![event_of(what)], state_of(&COLLECTIONS)).await;
         outcome.unwrap();
         let found = state.get(collection, ID).await.unwrap().unwrap();
         String::from_utf8(found.into()).unwrap()
@@ -69,7 +69,7 @@ async fn the_details_of_an_event_are_there_on_request() {
 async fn a_batch_reads_its_own_writes() {
     let mut running = running().await;
     let batch = vec![event("echo", r#"{"n":1}"#), event("scan", "{}"), event("seen", "{}"), event("seen", "{}")];
-    let (mut state, outcome) = running.guest.apply(batch.into(), state_of(&COLLECTIONS)).await;
+    let (mut state, outcome) = fold(&mut *running.guest, batch, state_of(&COLLECTIONS)).await;
     outcome.unwrap();
     assert_eq!(state.get("echoes", ID).await.unwrap().as_deref(), Some(&br#"{"n":1}"#[..]));
     assert_eq!(state.get("details", ID).await.unwrap().as_deref(), Some(format!(r#"["{ID}"]"#).as_bytes()));
