@@ -135,6 +135,8 @@ create table revision (
     sha256 text not null constraint revision_component_fk references component (sha256),
     -- What the plugin said of itself: JSON, see wit/descriptor.schema.json.
     descriptor text not null constraint revision_descriptor_length check (octet_length(descriptor) <= 1048576),
+    -- Configuration and grants: JSON.
+    setup text not null constraint revision_setup_length check (octet_length(setup) <= 1048576),
     deployed_at integer not null,
     constraint revision_pk primary key (plugin, number)
 ) strict;
@@ -146,9 +148,11 @@ create table generation (
     plugin text not null constraint generation_plugin_length check (octet_length(plugin) between 1 and 64),
     revision integer not null,
     state text not null
-        constraint generation_state_is_known check (state in ('building', 'serving', 'retired')),
+        constraint generation_state_is_known check (state in ('building', 'serving', 'standby', 'retired')),
     -- The next position that it has to read.
     checkpoint integer not null constraint generation_checkpoint_counts check (checkpoint >= 0),
+    -- Number of the set of upcasters that it reads through; 0 is none.
+    lifts integer not null constraint generation_lifts_counts check (lifts >= 0),
     created_at integer not null
 ) strict;
 

@@ -293,6 +293,41 @@ impl Event {
         }
     }
 
+    /// The same event in another version.
+    pub(crate) fn lifted(&self, event_type: &str, schema_version: u32, data: &[u8]) -> Result<Self, WireError> {
+        let mut out = self.without(&[field::TYPE, field::SCHEMA_VERSION, field::DATA], data.len());
+        wire::put_bytes(&mut out, field::TYPE, event_type.as_bytes());
+        wire::put_number(&mut out, field::SCHEMA_VERSION, u64::from(schema_version));
+        wire::put_bytes(&mut out, field::DATA, data);
+        Self::decode(out.freeze())
+    }
+
+    /// The same event, with a word on why it could not be lifted.
+    pub(crate) fn not_lifted(&self, why: &str) -> Self {
+        let mut out = self.without(&[field::UPCAST_ERROR], self.data().len() + why.len());
+        wire::put_bytes(&mut out, field::UPCAST_ERROR, why.as_bytes());
+        Self::decode(out.freeze()).unwrap_or_else(|_| self.clone())
+    }
+
+    /// Why it could not be lifted to its newest version. It is as it was published then.
+    pub fn upcast_error(&self) -> Option<&str> {
+        self.find(field::UPCAST_ERROR)
+    }
+
+    /// Its encoding without some fields, in a buffer with room for `more` bytes.
+    fn without(&self, left_out: &[u32], more: usize) -> BytesMut {
+        let mut out = BytesMut::with_capacity(self.raw.len() - self.data().len() + more + 64);
+        let mut fields = Fields::new(&self.raw);
+        while let Ok(Some((number, value))) = fields.next_field() {
+            match value {
+                _ if left_out.contains(&number) => {}
+                Value::Number(n) => wire::put_number(&mut out, number, n),
+                Value::Bytes(span) => wire::put_bytes(&mut out, number, span.of(&self.raw)),
+            }
+        }
+        out
+    }
+
     /// What it takes in a run: its encoding, and the frame around it.
     pub fn framed_len(&self) -> usize {
         wire::framed_len(self.raw.len())
@@ -424,6 +459,18 @@ mod tests {
         assert_eq!(event.content_type(), "text/plain");
         assert_eq!(event.origin(), sample().origin);
         assert!(event.same_content(&events[1]) && event.same_content(&prepared.view().unwrap()));
+    }
+
+    #[test]
+    fn a_lifted_event_keeps_all_but_type_version_and_data() {
+        let before = PreparedEvent::encode(&sample(), &StreamName::from_stored("s"), Timestamp(9)).view().unwrap();
+        let after = before.lifted("order.made", 3, b"{}").unwrap();
+        assert_eq!((after.event_type(), after.schema_version(), after.data()), ("order.made", 3, &b"{}"[..]));
+        let back = after.lifted("order.placed", 2, before.data()).unwrap();
+        assert!(back.same_content(&before) && back.origin() == before.origin() && back.id() == before.id());
+        let failed = before.not_lifted("too old").not_lifted("too new");
+        assert_eq!(failed.upcast_error(), Some("too new"));
+        assert!(failed.same_content(&before) && before.upcast_error().is_none());
     }
 
     #[test]

@@ -10,12 +10,14 @@ use crate::code::Problem;
 use crate::event::Position;
 use crate::group::{GroupError, Groups};
 use crate::guest::GuestEngine;
+use crate::handler;
 use crate::log::commit::{Committer, group_commit};
 use crate::log::others::Others;
 use crate::log::publish::Publisher;
 use crate::log::read::Reader;
 use crate::log::tail::Tail;
 use crate::metrics::Metrics;
+use crate::plugin::deploy::DeployError;
 use crate::plugin::registry::Plugins;
 use crate::projection::query::Projections;
 use crate::projection::runner::RunnerContext;
@@ -29,6 +31,7 @@ use crate::stream::lifecycle::Streams;
 use crate::stream::retention::{Retention, RetentionOptions};
 use crate::tasks::{Tasks, chain};
 use crate::timer::{Timers, Wake};
+use crate::upcast::Lifts;
 
 /// What a host is made of.
 pub struct HostParts {
@@ -73,6 +76,8 @@ pub struct Host {
 pub enum StartError {
     #[error("the store could not be read")]
     Store(#[from] StoreError),
+    #[error("the upcasters could not be loaded")]
+    Upcasters(#[source] Box<DeployError>),
     #[error("the consumer groups could not be started")]
     Groups(#[source] Box<GroupError>),
     #[error(
@@ -93,7 +98,8 @@ impl Host {
             group_commit(Arc::clone(&store), Arc::clone(&tail), Arc::clone(&clock), Arc::clone(&metrics));
         let tasks = Tasks::default();
         tasks.spawn("writer", async move { writer.run().await.map_err(|error| chain(&*error)) });
-        let reader = Reader::new(Arc::clone(&store), Arc::clone(&tail));
+        let lifts = Lifts::default();
+        let reader = Reader::new(Arc::clone(&store), Arc::clone(&tail), lifts.clone());
         let context = RunnerContext {
             store: Arc::clone(&store),
             committer: committer.clone(),
@@ -101,10 +107,6 @@ impl Host {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         };
-        let plugins = Plugins::new(context, engine, tasks.clone());
-        if !plugins.start().await? {
-            tasks.spawn("lead", plugins.clone().start_later(tasks.stop_token()));
-        }
         let stream_configs = StreamConfigs::new(Arc::clone(&store), committer.clone(), options.stream_defaults);
         stream_configs.reload().await?;
         let others = Others {
@@ -136,7 +138,25 @@ impl Host {
             streams.clone(),
             tasks.clone(),
         );
+        let handlers = handler::Context {
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            groups: groups.clone(),
+            publisher: publisher.clone(),
+            configs: stream_configs.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+        };
+        let plugins = Plugins::new(context, handlers, engine, lifts, tasks.clone());
+        // Before anyone reads.
+        plugins.load_lifts().await.map_err(|error| StartError::Upcasters(Box::new(error)))?;
+        if store.is_shared() {
+            tasks.spawn("upcasters", plugins.clone().follow_lifts(tasks.stop_token()));
+        }
         groups.start().await.map_err(|error| StartError::Groups(Box::new(error)))?;
+        if !plugins.start().await? {
+            tasks.spawn("lead", plugins.clone().start_later(tasks.stop_token()));
+        }
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));
         let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock), wake.clone());

@@ -34,6 +34,7 @@ pub mod handler;
 pub mod plugin;
 pub mod projection;
 pub mod replay;
+pub mod upcast;
 
 pub mod host;
 pub mod principal;

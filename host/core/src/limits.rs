@@ -141,6 +141,8 @@ pub mod group {
     /// Of a queue's messages that wait, so many are looked through for those of the highest priority.
     pub const PRIORITY_AHEAD_EVENTS: usize = 4_096;
     pub const PRIORITY_AHEAD_BYTES: usize = 8 * MIB;
+    /// How long an event waits whose upcaster rests after crashes.
+    pub const UPCASTER_RESTS_MS: u64 = 1_000;
     pub const PULL_EVENTS_MAX: usize = 1_000;
     pub const PULL_BYTES_MAX: usize = 4 * MIB;
     pub const PULL_WAIT_MS_MAX: u64 = 60_000;
@@ -313,8 +315,29 @@ pub mod plugin {
     /// Lines that one call may write; the rest are counted and dropped.
     pub const LOG_LINES_PER_CALL_MAX: usize = 100;
 
-    /// Attempts at a batch whose failure says `retry` before the projection pauses.
-    pub const RETRIES_MAX: u32 = 8;
+    /// Attempts at an event before it counts as failed.
+    pub const ATTEMPTS: u32 = 8;
+    pub const ATTEMPTS_MAX: u64 = 1_000;
     pub const RETRY_BASE_MS: u64 = 100;
-    pub const RETRY_MS_MAX: u64 = 30_000;
+    pub const RETRY_FACTOR: u64 = 2;
+    pub const RETRY_FACTOR_MAX: u64 = 100;
+    pub const RETRY_LONGEST_MS: u64 = 30_000;
+    /// A day.
+    pub const RETRY_MS_MAX: u64 = 86_400_000;
+    pub const POLL_MS_MAX: u64 = 3_600_000;
+    pub const BUILD_RATE_MAX: u64 = 10_000_000;
+    /// Each is a task with a warm instance.
+    pub const PARTITIONS_MAX: u64 = 16;
+    pub const MEMORY_BYTES_MIN: u64 = MIB as u64;
+    /// What Python and StarlingMonkey ask for.
+    pub const MEMORY_BYTES_MAX: u64 = 256 * MIB as u64;
+    /// An instance is replaced after so many calls, so that what it leaks is bounded.
+    pub const CALLS_OF_INSTANCE_MAX: u32 = 100_000;
+    /// How long a read model that served before is kept up to date.
+    pub const STANDBY_US: i64 = 24 * 3_600_000_000;
+
+    /// Versions that one event may be lifted through.
+    pub const LIFTS_OF_EVENT_MAX: usize = 64;
+    /// Lifted events that are remembered.
+    pub const LIFTED_CACHE_BYTES_MAX: usize = 32 * MIB;
 }

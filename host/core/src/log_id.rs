@@ -54,6 +54,9 @@ pub const COMMIT_FAILED: u32 = 4010;
 pub const SCHEDULE_CHANGED: u32 = 4020;
 pub const SCHEDULE_FAILED: u32 = 4021;
 
+pub const UPCAST_FAILED: u32 = 6001;
+pub const UPCASTERS_CHANGED: u32 = 6002;
+
 pub const PLUGIN_DEPLOYED: u32 = 9001;
 pub const PLUGIN_REFUSED: u32 = 9002;
 pub const PLUGIN_REMOVED: u32 = 9003;
@@ -68,3 +71,8 @@ pub const PROJECTION_RETRIES: u32 = 9103;
 pub const PROJECTION_SWAPPED: u32 = 9104;
 pub const PROJECTION_STOPPED: u32 = 9105;
 pub const GENERATION_DROPPED: u32 = 9106;
+pub const HANDLER_STARTED: u32 = 9200;
+pub const HANDLER_PAUSED: u32 = 9201;
+pub const HANDLER_RETRIES: u32 = 9202;
+pub const HANDLER_STOPPED: u32 = 9203;
+pub const PLUGIN_CHANGED: u32 = 9007;

@@ -38,6 +38,10 @@ pub struct Metrics {
     pub plugin_failures: IntCounterVec,
     pub plugin_retries: IntCounterVec,
     pub plugin_memory_bytes: IntGaugeVec,
+    pub handler_events: IntCounterVec,
+    pub handler_emitted: IntCounterVec,
+    pub upcast_events: IntCounterVec,
+    pub upcast_failures: IntCounterVec,
     pub group_events: IntCounterVec,
     pub group_processing_seconds: HistogramVec,
     pub group_lag_events: IntGaugeVec,
@@ -162,6 +166,20 @@ impl Metrics {
                 &["plugin"],
             )?,
             plugin_memory_bytes: gauges(r, "plugin_memory_bytes", "Guest memory of the warm instance.", &["plugin"])?,
+            handler_events: counters(r, "handler_events_total", "Events that a handler has handled.", &["plugin"])?,
+            handler_emitted: counters(
+                r,
+                "handler_emitted_events_total",
+                "Events that a handler emitted.",
+                &["plugin"],
+            )?,
+            upcast_events: counters(r, "upcast_events_total", "Events that an upcaster has lifted.", &["plugin"])?,
+            upcast_failures: counters(
+                r,
+                "upcast_failures_total",
+                "Events that an upcaster could not lift.",
+                &["plugin"],
+            )?,
             group_events: counters(
                 r,
                 "group_events_total",
@@ -241,6 +259,10 @@ impl Metrics {
         let _ = self.projection_batch_seconds.remove_label_values(name);
         let _ = self.plugin_retries.remove_label_values(name);
         let _ = self.plugin_memory_bytes.remove_label_values(name);
+        let _ = self.handler_events.remove_label_values(name);
+        let _ = self.handler_emitted.remove_label_values(name);
+        let _ = self.upcast_events.remove_label_values(name);
+        let _ = self.upcast_failures.remove_label_values(name);
     }
 }
 

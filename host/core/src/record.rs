@@ -124,6 +124,8 @@ pub struct RevisionRecord {
     pub sha256: String,
     /// What the plugin said of itself: JSON, see `wit/descriptor.schema.json`.
     pub descriptor: String,
+    /// Configuration and grants: JSON, see [`crate::plugin::setup`].
+    pub setup: String,
     pub deployed_at: Timestamp,
 }
 
@@ -135,6 +137,8 @@ pub struct GenerationRecord {
     pub state: GenerationState,
     /// The next position that it has to read: everything before is in its documents.
     pub checkpoint: Position,
+    /// Number of the set of upcasters that it reads through; 0 is none.
+    pub lifts: u64,
     pub created_at: Timestamp,
 }
 
@@ -144,6 +148,8 @@ pub enum GenerationState {
     Building,
     /// Answers queries. A plugin has one at most.
     Serving,
+    /// It served before, and is kept up to date so that one can go back to it. A plugin has one at most.
+    Standby,
     /// Its documents are being removed.
     Retired,
 }
@@ -153,11 +159,12 @@ impl GenerationState {
         match self {
             GenerationState::Building => "building",
             GenerationState::Serving => "serving",
+            GenerationState::Standby => "standby",
             GenerationState::Retired => "retired",
         }
     }
 
     pub fn from_stored(text: &str) -> Option<Self> {
-        [Self::Building, Self::Serving, Self::Retired].into_iter().find(|state| state.as_str() == text)
+        [Self::Building, Self::Serving, Self::Standby, Self::Retired].into_iter().find(|state| state.as_str() == text)
     }
 }

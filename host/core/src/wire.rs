@@ -27,6 +27,8 @@ pub mod field {
     pub const CORRELATION_ID: u32 = 15;
     pub const CAUSATION_ID: u32 = 16;
     pub const TRACEPARENT: u32 = 17;
+    /// Never stored: why an event that is read could not be lifted.
+    pub const UPCAST_ERROR: u32 = 18;
 }
 
 /// Bytes that are not the encoding of an event.

@@ -20,6 +20,7 @@ use wasmill_core::guest::{
 use wasmill_core::host::{Host, HostOptions, HostParts};
 use wasmill_core::log::publish::Append;
 use wasmill_core::metrics::Metrics;
+use wasmill_core::plugin::deploy::DeployOptions;
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::projection::generation::Phase;
 use wasmill_core::projection::query::{QueryError, WaitFor};
@@ -208,7 +209,7 @@ async fn phase(host: &Host, wanted: Phase) -> wasmill_core::projection::generati
 async fn a_publisher_reads_its_own_write() {
     let (_, _, host) = fresh().await;
     publish(&host, "s", &["a", "b"]).await;
-    assert!(host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap().changed);
+    assert!(host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap().changed);
     let last = publish(&host, "s", &["a"; 700]).await;
     assert_eq!(count(&host, "a", last).await, "701");
     let elsewhere = publish(&host, "other", &["a"]).await;
@@ -219,7 +220,7 @@ async fn a_publisher_reads_its_own_write() {
 #[tokio::test]
 async fn a_restart_goes_on_at_the_checkpoint() {
     let (store, engine, host) = fresh().await;
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     let last = publish(&host, "s", &["a"; 10]).await;
     count(&host, "a", last).await;
     publish(&host, "other", &["x"; 5]).await;
@@ -237,7 +238,7 @@ async fn it_pauses_at_the_guilty_event_with_all_before_it_folded() {
         publish(&host, "s", &["a"; 300]).await;
         let position = publish(&host, "s", &[guilty]).await;
         let last = publish(&host, "s", &["a"; 300]).await;
-        host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+        host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
         let progress = phase(&host, Phase::Paused).await;
         assert_eq!((progress.next, progress.failure.unwrap().position), (position, Some(position)));
         assert_eq!(count(&host, "a", Position(position.0 - 1)).await, "300");
@@ -255,7 +256,7 @@ async fn a_passing_failure_is_retried_and_nothing_is_counted_twice() {
     publish(&host, "s", &["a"; 20]).await;
     publish(&host, "s", &["flaky"]).await;
     let last = publish(&host, "s", &["a"; 20]).await;
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     assert_eq!(count(&host, "a", last).await, "40");
     assert_eq!(count(&host, "flaky", last).await, "1");
     host.stop().await;
@@ -265,7 +266,7 @@ async fn a_passing_failure_is_retried_and_nothing_is_counted_twice() {
 async fn a_commit_of_unknown_outcome_is_settled_and_nothing_is_counted_twice() {
     let (store, engine) = (Arc::new(Losing::default()), Arc::new(FakeEngine::default()));
     let host = host_over(&store, &engine).await;
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     let mut expected = 0;
     for losses in [vec![true], vec![false], vec![false, true], vec![true, true, false], vec![]] {
         store.losses.lock().unwrap().extend(losses);
@@ -283,7 +284,7 @@ async fn a_commit_of_unknown_outcome_is_settled_and_nothing_is_counted_twice() {
 #[tokio::test]
 async fn a_rebuild_is_swapped_in_and_the_old_one_removed() {
     let (store, _, host) = fresh().await;
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     let last = publish(&host, "s", &["a"; 50]).await;
     assert_eq!(count(&host, "a", last).await, "50");
     let generation = host.projections.rebuild("fake").await.unwrap();
@@ -305,14 +306,17 @@ async fn a_rebuild_is_swapped_in_and_the_old_one_removed() {
 #[tokio::test]
 async fn a_removed_plugin_leaves_nothing() {
     let (store, _, host) = fresh().await;
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     let last = publish(&host, "s", &["a"]).await;
     count(&host, "a", last).await;
-    assert!(!host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap().changed, "the same bytes change nothing");
+    assert!(
+        !host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap().changed,
+        "the same bytes change nothing"
+    );
     host.plugins.remove("fake").await.unwrap();
     let gone = host.projections.document("fake", "counts", "a", None).await;
     assert!(matches!(gone, Err(QueryError::ProjectionNotFound(_))));
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     assert_eq!(count(&host, "a", last).await, "1", "a new deployment begins anew");
     host.stop().await;
     assert_eq!(store.plugins().await.unwrap().len(), 1);
@@ -334,7 +338,7 @@ async fn replay(host: &Host, id: Uuid, reached: impl Fn(&Replay) -> bool) -> Rep
 #[tokio::test]
 async fn a_replay_builds_a_projection_at_its_pace_beside_the_one_that_serves() {
     let (store, engine, host) = fresh().await;
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     let last = publish(&host, "s", &["a"; 900]).await;
     assert_eq!(count(&host, "a", last).await, "900");
     let pace = Pace { events_per_second: Some(500), speed: None };
@@ -374,7 +378,7 @@ async fn a_replay_builds_a_projection_at_its_pace_beside_the_one_that_serves() {
 #[tokio::test]
 async fn a_replay_leaves_a_build_alone_that_is_not_its_own() {
     let (_, _, host) = fresh().await;
-    host.plugins.deploy(Bytes::from_static(b"1")).await.unwrap();
+    host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
     let last = publish(&host, "s", &["a"; 900]).await;
     assert_eq!(count(&host, "a", last).await, "900");
     let pace = Pace { events_per_second: Some(500), speed: None };

@@ -22,6 +22,9 @@ pub struct GroupConfig {
     pub keys: Vec<String>,
     pub tags: Vec<String>,
     pub correlation_ids: Vec<String>,
+    /// What a handler subscribes to: one of these has to match. Groups that are made by hand have none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub any_of: Vec<Choice>,
     pub mode: Mode,
     pub delivery: Delivery,
     pub commit: CommitStrategy,
@@ -41,6 +44,14 @@ pub struct GroupConfig {
     /// Positions behind the end of the log from which on the group counts as degraded, and as unhealthy.
     pub degraded_lag: Option<u64>,
     pub unhealthy_lag: Option<u64>,
+}
+
+/// Streams and types, of which each list that is not empty must have a match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Choice {
+    pub streams: Vec<String>,
+    pub types: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +253,13 @@ impl GroupConfig {
 
     pub fn filter(&self) -> Result<Filter, InvalidName> {
         let patterns = |globs: &[String]| globs.iter().map(|glob| Pattern::new(glob)).collect::<Result<Vec<_>, _>>();
+        if !self.any_of.is_empty() {
+            let term = |choice: &Choice| {
+                let (streams, types) = (patterns(&choice.streams)?, patterns(&choice.types)?);
+                Ok(FilterTerm { streams, types, ..FilterTerm::default() })
+            };
+            return Ok(Filter::new(self.any_of.iter().map(term).collect::<Result<_, _>>()?));
+        }
         Ok(Filter::new(vec![FilterTerm {
             streams: patterns(&self.streams)?,
             types: patterns(&self.types)?,

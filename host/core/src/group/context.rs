@@ -70,7 +70,7 @@ impl Context {
         let mut events: Vec<Event> = Vec::with_capacity(positions.len());
         let mut wanted = positions.iter().copied().peekable();
         while let Some(from) = wanted.peek().copied() {
-            let page = self.reader.log_page(from, Direction::Forward, &Filter::default(), limit).await?;
+            let page = self.reader.raw().log_page(from, Direction::Forward, &Filter::default(), limit).await?;
             let until = page.next.filter(|next| *next > from).unwrap_or(Position(from.0 + 1));
             while let Some(position) = wanted.next_if(|position| *position < until) {
                 let found = page.events.binary_search_by_key(&position, Event::position);
@@ -111,8 +111,11 @@ impl Context {
         decoded.collect()
     }
 
-    /// Whether members may get the event: they are clients.
-    pub(super) fn may_read(&self, event: &Event) -> bool {
+    /// Whether members may get the event: they are clients, but for handlers.
+    pub(super) fn may_read(&self, group: &str, event: &Event) -> bool {
+        if crate::handler::is_handlers(group) {
+            return true;
+        }
         let stream = || StreamName::from_stored(event.stream());
         self.configs.all_open_to_readers() || self.configs.may_read(&stream(), Caller::Api)
     }

@@ -66,6 +66,22 @@ impl From<LetterError> for Problem {
 impl Groups {
     /// Dead letters from position `from` on, at most `limit` of them.
     pub async fn dead_letters(&self, group: &str, from: Position, limit: usize) -> Result<Letters, GroupError> {
+        let mut page = self.stored_letters(group, from, limit).await?;
+        let events = page.letters.iter().map(|letter| letter.event.clone()).collect();
+        let events = self.0.context.reader.lift(events).await;
+        for (letter, event) in page.letters.iter_mut().zip(events) {
+            letter.event = event;
+        }
+        Ok(page)
+    }
+
+    /// The same with events as they were published.
+    pub(crate) async fn stored_letters(
+        &self,
+        group: &str,
+        from: Position,
+        limit: usize,
+    ) -> Result<Letters, GroupError> {
         self.record(group).await?;
         let limit = limit.clamp(1, limits::LETTERS_PAGE);
         page(&*self.0.context.store, group, from, limit).await.map_err(GroupError::store)
@@ -96,7 +112,7 @@ impl Groups {
         let (mut from, mut count) = (Position(0), 0);
         // Each page is one command, and so one commit. What is parked again meanwhile comes later or not at all.
         loop {
-            let page = self.dead_letters(group, from, limits::LETTERS_PAGE).await?;
+            let page = self.stored_letters(group, from, limits::LETTERS_PAGE).await?;
             let Some(last) = page.letters.last() else { return Ok(count) };
             from = Position(last.position().0 + 1);
             let meant = |letter: &DeadLetter| match which {
@@ -199,7 +215,7 @@ impl Groups {
         let mut left_out: HashSet<(String, Position)> = HashSet::new();
         let mut from = Position(0);
         while from <= *last {
-            let page = self.dead_letters(group, from, limits::LETTERS_PAGE).await?;
+            let page = self.stored_letters(group, from, limits::LETTERS_PAGE).await?;
             let Some(newest) = page.letters.last() else { return Ok(()) };
             from = Position(newest.position().0 + 1);
             for letter in page.letters {

@@ -209,6 +209,11 @@ impl Groups {
     }
 
     /// The position that a place is now.
+    /// Where a group of that configuration begins.
+    pub(crate) async fn position_for(&self, config: &GroupConfig, start: Start) -> Result<Position, GroupError> {
+        self.position_of(config, start).await
+    }
+
     async fn position_of(&self, config: &GroupConfig, start: Start) -> Result<Position, GroupError> {
         let reader = &self.0.context.reader;
         let tail = reader.tail().next();
@@ -294,6 +299,27 @@ impl Groups {
         let commands = self.commands(group).await?;
         let session = ask(&commands, |reply| Command::Join { name: member.into(), reply }).await?;
         Ok(Membership { session, commands })
+    }
+
+    /// The same for groups of the host's own.
+    pub(crate) async fn join_own(&self, group: &str, member: &str) -> Result<Membership, GroupError> {
+        let commands = self.commands(group).await?;
+        let session = ask(&commands, |reply| Command::Join { name: member.into(), reply }).await?;
+        Ok(Membership { session, commands })
+    }
+
+    /// Makes a group of the host's own, or changes what it is.
+    pub(crate) async fn put_own(&self, group: &str, config: GroupConfig, start: Position) -> Result<(), GroupError> {
+        match self.stored(group).await? {
+            Some((_, record)) if record.config == config => Ok(()),
+            Some(_) => self.change(group, |record| record.config = config.clone()).await,
+            None => {
+                let created_at_us = self.0.context.clock.now().0;
+                let (name, start) = (group.to_owned(), start.0);
+                let record = GroupRecord { name, config, queue: false, paused: false, resets: 0, start, created_at_us };
+                self.put(group, None, &record).await.map(drop)
+            }
+        }
     }
 
     /// The member of a session, for callers that hold no connection.

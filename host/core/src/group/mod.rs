@@ -36,7 +36,7 @@ use crate::event::{Event, Position};
 use crate::limits::group::TIMEOUT_MS_MAX;
 use crate::log::commit::CommitError;
 use crate::own::{SEPARATOR, document, unit};
-use crate::store::{DocumentChange, PageLimit, StoreError};
+use crate::store::{DocumentChange, PageLimit, StoreError, Unit};
 
 pub use config::{GroupConfig, GroupRecord, InvalidGroup, Start};
 pub use dead_letter::DeadLetter;
@@ -89,8 +89,8 @@ pub enum Settled {
 /// A member's no.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Nack {
-    /// Again, after the rest that the group's configuration says.
-    Retry { error: String },
+    /// Again, after the rest that the group's configuration says, or after another.
+    Retry { error: String, after_ms: Option<u64> },
     /// Again, after that time; it does not count as an attempt.
     Delay { ms: u64 },
     /// Never again, but kept as a dead letter.
@@ -231,6 +231,13 @@ enum Command {
         ms: u64,
         reply: Reply<Vec<Settled>>,
     },
+    /// Settles deliveries with what they have brought about, if all of them are still the member's.
+    Settle {
+        session: Uuid,
+        tokens: Vec<Token>,
+        effects: Box<Unit>,
+        reply: Reply<bool>,
+    },
     /// Makes durable what the member has acknowledged.
     Commit {
         session: Uuid,
@@ -315,6 +322,14 @@ impl Membership {
     /// One answer for each token, in order.
     pub async fn nack(&self, tokens: Vec<Token>, nack: Nack) -> Result<Vec<Settled>, GroupError> {
         ask(&self.commands, |reply| Command::Nack { session: self.session, tokens, nack, reply }).await
+    }
+
+    /// Settles the deliveries and commits `effects`, in one unit. `false` if one of them was no longer the
+    /// member's: then nothing has happened. An effect that the store refuses fails the commit, after which the
+    /// group begins anew: every delivery is void.
+    pub(crate) async fn settle(&self, tokens: Vec<Token>, effects: Unit) -> Result<bool, GroupError> {
+        let (session, effects) = (self.session, Box::new(effects));
+        ask(&self.commands, |reply| Command::Settle { session, tokens, effects, reply }).await
     }
 
     /// Gives the deliveries another `ms` from now on. One answer for each token, in order.

@@ -35,6 +35,18 @@ impl Filter {
         self.terms.is_empty()
     }
 
+    /// A filter that also matches what becomes a match when it is lifted: `sources` says from which types.
+    pub(crate) fn before_lifting(&self, sources: impl Fn(&Pattern) -> Vec<Pattern>) -> Self {
+        let widened = |term: &FilterTerm| {
+            let mut types = term.types.clone();
+            types.extend(term.types.iter().flat_map(&sources));
+            types.sort_unstable();
+            types.dedup();
+            FilterTerm { types, ..term.clone() }
+        };
+        Self { terms: self.terms.iter().map(widened).collect() }
+    }
+
     pub fn matches(&self, event: &Event) -> bool {
         self.terms.is_empty() || self.terms.iter().any(|term| term.matches(event))
     }

@@ -77,7 +77,11 @@ impl StreamFollower {
                 Some(from) => self.look_through_newest(from, limit).await?,
             };
             if let Some(last) = events.last() {
-                self.next = Offset(last.offset().0 + 1);
+                let next = Offset(last.offset().0 + 1);
+                // Dropped here, it looks for them again.
+                let live_from = self.live_from.take();
+                let events = self.reader.lift(events).await;
+                (self.next, self.live_from) = (next, live_from);
                 return Ok(events);
             }
         }

@@ -14,6 +14,7 @@ use crate::limits::read as limits;
 use crate::name::StreamName;
 use crate::record::{StreamInfo, StreamState};
 use crate::store::{Direction, PageLimit, Store, StoreError};
+use crate::upcast::{LiftSet, Lifts};
 
 pub use super::follow::{LogFollower, StreamFollower};
 
@@ -73,11 +74,57 @@ pub struct StreamPage {
 pub struct Reader {
     pub(super) store: Arc<dyn Store>,
     tail: Arc<Tail>,
+    lifting: Lifting,
+}
+
+/// In which version events are read.
+#[derive(Clone, Debug)]
+enum Lifting {
+    /// As they were published.
+    Raw,
+    /// By those upcasters that there are when they are read.
+    Current(Lifts),
+    /// By these.
+    By(Arc<LiftSet>),
+}
+
+/// What a page holds of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Newest,
+    Stored,
 }
 
 impl Reader {
-    pub fn new(store: Arc<dyn Store>, tail: Arc<Tail>) -> Self {
-        Self { store, tail }
+    /// Reads every event in its newest version.
+    pub fn new(store: Arc<dyn Store>, tail: Arc<Tail>, lifts: Lifts) -> Self {
+        Self { store, tail, lifting: Lifting::Current(lifts) }
+    }
+
+    /// The same reader, reading events as they were published.
+    #[must_use]
+    pub fn raw(&self) -> Self {
+        Self { lifting: Lifting::Raw, ..self.clone() }
+    }
+
+    /// The same reader, reading through these upcasters.
+    #[must_use]
+    pub fn by(&self, lifts: Arc<LiftSet>) -> Self {
+        Self { lifting: Lifting::By(lifts), ..self.clone() }
+    }
+
+    /// The upcasters that it reads through now.
+    pub fn lifts(&self) -> Arc<LiftSet> {
+        match &self.lifting {
+            Lifting::Raw => Arc::default(),
+            Lifting::Current(lifts) => lifts.current(),
+            Lifting::By(lifts) => Arc::clone(lifts),
+        }
+    }
+
+    /// Events that were not read through this reader, in their newest version.
+    pub async fn lift(&self, events: Vec<Event>) -> Vec<Event> {
+        self.lifts().lift(events).await
     }
 
     pub fn tail(&self) -> &Arc<Tail> {
@@ -92,7 +139,30 @@ impl Reader {
         filter: &Filter,
         limit: PageLimit,
     ) -> Result<LogPage, ReadError> {
+        self.page(from, direction, (filter, Form::Newest), limit).await
+    }
+
+    /// A forward page of those events that match in their newest version, as they are stored: for those who
+    /// keep them for a while and lift them when they are wanted.
+    pub(crate) async fn stored_page(
+        &self,
+        from: Position,
+        filter: &Filter,
+        limit: PageLimit,
+    ) -> Result<LogPage, ReadError> {
+        self.page(from, Direction::Forward, (filter, Form::Stored), limit).await
+    }
+
+    async fn page(
+        &self,
+        from: Position,
+        direction: Direction,
+        (filter, form): (&Filter, Form),
+        limit: PageLimit,
+    ) -> Result<LogPage, ReadError> {
         let limit = bounded(limit);
+        let lifts = self.lifts();
+        let widened = (!lifts.is_empty()).then(|| lifts.widened(filter));
         let mut page = LogPage { next: Some(from), ..LogPage::default() };
         let mut room = limit;
         for _ in 0..LOOKS_MAX {
@@ -102,7 +172,11 @@ impl Reader {
                 page.end = true;
                 break;
             }
-            let (events, next) = self.look(at, direction, tail, filter, room).await?;
+            let stored = widened.as_ref().unwrap_or(filter);
+            let (mut events, next) = self.look(at, direction, tail, stored, room).await?;
+            if widened.is_some() {
+                events = lifts.matching(events, filter, form == Form::Stored).await;
+            }
             (page.next, page.end) = match direction {
                 Direction::Forward => (Some(next.unwrap_or(tail).min(tail)), next.is_none_or(|next| next >= tail)),
                 Direction::Backward => (next, next.is_none()),
@@ -201,6 +275,7 @@ impl Reader {
             (Direction::Backward, last) => last.filter(|last| *last > oldest).map(|last| Offset(last.0 - 1)),
         };
         let at_end = direction == Direction::Forward && (last.is_none() || next >= Some(next_offset));
+        let events = self.lift(events).await;
         Ok(StreamPage { events, next, end: next.is_none() || at_end, next_offset })
     }
 }

@@ -3,11 +3,15 @@
 use bytes::Bytes;
 
 use super::descriptor::{Descriptor, DescriptorError, Kind};
+use super::setup::{Broken, SetupChange};
 use crate::code::{Code, Problem};
+use crate::event::Position;
+use crate::group::{GroupError, Start};
 use crate::guest::{ComponentError, GuestError};
 use crate::limits::plugin as limits;
 use crate::log::commit::CommitError;
 use crate::record::PluginRecord;
+use crate::upcast::InvalidLifts;
 
 /// A component that keeps the contract.
 #[derive(Clone, Debug)]
@@ -26,6 +30,15 @@ pub struct Deployed {
     pub changed: bool,
 }
 
+/// What a deployment brings beside the component.
+#[derive(Clone, Debug, Default)]
+pub struct DeployOptions {
+    /// What changes of the configuration and grants that the plugin has.
+    pub setup: SetupChange,
+    /// Where a new handler begins; behind the newest event without, so that it does not react to the past.
+    pub start: Option<Start>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     #[error("a component has at most {} bytes; this one has {bytes}", limits::COMPONENT_BYTES_MAX)]
@@ -38,6 +51,24 @@ pub enum DeployError {
     Descriptor(#[from] DescriptorError),
     #[error("plugin `{name}` is a {}; a {} needs another name", .is.as_str(), .wants.as_str())]
     OtherKind { name: String, is: Kind, wants: Kind },
+    #[error("the configuration or the grants do not fit: {}", list(.0))]
+    Setup(Broken),
+    #[error("the settings are refused: {}", list(.0))]
+    Settings(Broken),
+    #[error("the upcasters do not go together: {0}")]
+    Lifts(#[from] InvalidLifts),
+    #[error("the handler's group could not be made")]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    NotFound(#[from] PluginNotFound),
+    #[error("{}", no_revision(.name, *.wanted, *.current))]
+    NoRevision { name: String, wanted: Option<u32>, current: u32 },
+    #[error(
+        "the read model of revision {revision} is at position {standby}, behind the serving one at {serving}: wait, or build it anew"
+    )]
+    StandbyBehind { revision: u32, standby: Position, serving: Position },
+    #[error("plugin `{name}` is a {}; {what}", .kind.as_str())]
+    WrongKind { name: String, kind: Kind, what: &'static str },
     #[error("{} plugins are deployed, which is the limit", limits::PLUGINS_MAX)]
     TooMany,
     #[error("plugins run on another host of this database; deploy there")]
@@ -46,6 +77,18 @@ pub enum DeployError {
     Commit(#[from] CommitError),
     #[error("the store could not be read")]
     Store(#[from] crate::store::StoreError),
+}
+
+fn list(broken: &Broken) -> String {
+    broken.iter().map(|(at, what)| format!("{at}: {what}")).collect::<Vec<_>>().join("; ")
+}
+
+fn no_revision(name: &str, wanted: Option<u32>, current: u32) -> String {
+    match wanted {
+        Some(wanted) if wanted == current => format!("plugin `{name}` runs revision {current} already"),
+        Some(wanted) => format!("plugin `{name}` has no revision {wanted}"),
+        None => format!("plugin `{name}` has no revision before {current}"),
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +101,18 @@ pub enum RemoveError {
     NotFound(#[from] PluginNotFound),
     #[error("plugins run on another host of this database; remove it there")]
     Elsewhere,
+    #[error("the upcasters that are left could not be put together")]
+    Deploy(#[from] Box<DeployError>),
     #[error("the removal could not be stored")]
     Commit(#[from] CommitError),
+    #[error("the store could not be read")]
+    Store(#[from] crate::store::StoreError),
+}
+
+impl From<DeployError> for RemoveError {
+    fn from(error: DeployError) -> Self {
+        Self::Deploy(Box::new(error))
+    }
 }
 
 /// Refuses what is too large before anything looks at it.
@@ -90,7 +143,22 @@ impl From<DeployError> for Problem {
             DeployError::Descriptor(DescriptorError::TooLarge { .. } | DescriptorError::Shape(_)) => {
                 Problem::new(Code::DescriptorInvalid, message)
             }
-            DeployError::OtherKind { .. } | DeployError::Elsewhere => Problem::new(Code::PluginConflict, message),
+            DeployError::OtherKind { .. } | DeployError::Elsewhere | DeployError::StandbyBehind { .. } => {
+                Problem::new(Code::PluginConflict, message)
+            }
+            DeployError::Setup(broken) | DeployError::Settings(broken) => {
+                let problem = Problem::new(Code::InvalidArgument, message);
+                broken.into_iter().fold(problem, |problem, (at, what)| problem.with(at, what))
+            }
+            DeployError::Lifts(InvalidLifts(broken)) => {
+                let problem = Problem::new(Code::PluginConflict, message);
+                broken.into_iter().fold(problem, |problem, (at, what)| problem.with(at, what))
+            }
+            DeployError::Group(group) => group.into(),
+            DeployError::NotFound(not_found) => not_found.into(),
+            DeployError::NoRevision { .. } | DeployError::WrongKind { .. } => {
+                Problem::new(Code::InvalidArgument, message)
+            }
             DeployError::TooMany => Problem::new(Code::LimitReached, message),
             DeployError::Commit(commit) => commit.into(),
             DeployError::Store(store) => Problem::from(&store),
@@ -109,7 +177,9 @@ impl From<RemoveError> for Problem {
         match error {
             RemoveError::NotFound(not_found) => not_found.into(),
             RemoveError::Elsewhere => Problem::new(Code::PluginConflict, error.to_string()),
+            RemoveError::Deploy(deploy) => Problem::from(*deploy),
             RemoveError::Commit(commit) => commit.into(),
+            RemoveError::Store(store) => Problem::from(&store),
         }
     }
 }

@@ -1,9 +1,14 @@
 //! Plugins: what they say of themselves, what they log, and their life cycle.
 
 pub mod deploy;
+mod deploying;
 pub mod descriptor;
 mod lead;
+mod lifting;
 pub mod log;
 pub mod registry;
 pub(crate) mod rules;
+mod running;
+pub mod settings;
+pub mod setup;
 pub(crate) mod swap;

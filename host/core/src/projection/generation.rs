@@ -57,13 +57,75 @@ pub struct Progress {
     pub folded: u64,
     /// `recorded_at` of the newest event that was looked at.
     pub seen_at: Timestamp,
+    /// The newest failure, be it over or not.
+    pub last_failure: Option<FailureInfo>,
+    /// Events a second, lately.
+    pub rate: Rate,
 }
 
-/// How fast a generation may be built.
+impl Progress {
+    pub(crate) fn count(&mut self, events: u64, now: Timestamp) {
+        self.folded += events;
+        self.rate.count(events, now);
+    }
+}
+
+/// A moving average of events a second, over some ten seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rate {
+    per_second: f64,
+    /// Since when events are counted that are not in the average yet, and how many these are.
+    since: Option<Timestamp>,
+    events: u64,
+}
+
+impl Eq for Rate {}
+
+impl Rate {
+    const STEP_US: i64 = 1_000_000;
+    const WINDOW_US: f64 = 10_000_000.0;
+
+    fn count(&mut self, events: u64, now: Timestamp) {
+        self.events += events;
+        let since = *self.since.get_or_insert(now);
+        let took_us = now.0 - since.0;
+        if took_us >= Self::STEP_US {
+            self.per_second = self.blended(took_us);
+            (self.since, self.events) = (Some(now), 0);
+        }
+    }
+
+    fn blended(&self, took_us: i64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "it is told with one digit behind the point")]
+        let (took_us, events) = (took_us as f64, self.events as f64);
+        let weight = (took_us / Self::WINDOW_US).min(1.0);
+        self.per_second * (1.0 - weight) + events * 1_000_000.0 / took_us * weight
+    }
+
+    pub fn per_second(&self, now: Timestamp) -> f64 {
+        match self.since.map(|since| now.0 - since.0) {
+            Some(took_us) if took_us >= Self::STEP_US => self.blended(took_us),
+            _ => self.per_second,
+        }
+    }
+}
+
+/// How fast a generation may go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Throttle {
+    /// By the replay that it is built for.
     pub paused: bool,
     pub pace: Pace,
+    /// By its plugin's operator.
+    pub held: bool,
+    /// It keeps no instance while it is held.
+    pub cold: bool,
+}
+
+impl Throttle {
+    pub fn rests(self) -> bool {
+        self.paused || self.held
+    }
 }
 
 /// A running generation.
@@ -71,6 +133,8 @@ pub struct Throttle {
 pub struct Generation {
     pub id: GenerationId,
     pub revision: u32,
+    /// Number of the set of upcasters that it reads through.
+    pub lifts: u64,
     pub progress: watch::Sender<Progress>,
     pub stop: CancellationToken,
     pub throttle: watch::Sender<Throttle>,
@@ -78,6 +142,7 @@ pub struct Generation {
     /// no query ever sees half of a read model.
     in_use: Arc<RwLock<()>>,
     retired: AtomicBool,
+    confirmed: AtomicBool,
     /// Queries wait until the generation has come this far: as far as the one that served before it.
     floor: AtomicU64,
 }
@@ -90,10 +155,14 @@ impl Generation {
             failure: None,
             folded: 0,
             seen_at: Timestamp(0),
+            last_failure: None,
+            rate: Rate::default(),
         };
         Self {
             id: record.id,
             revision: record.revision,
+            lifts: record.lifts,
+            confirmed: AtomicBool::new(false),
             progress: watch::Sender::new(progress),
             stop: CancellationToken::new(),
             throttle: watch::Sender::default(),
@@ -114,7 +183,10 @@ impl Generation {
     pub fn new_paused(record: &GenerationRecord, reason: String, time: Timestamp) -> Self {
         let this = Self::new_stopped(record);
         let failure = FailureInfo { reason, position: None, time, attempts: 0 };
-        this.progress.send_modify(|progress| progress.failure = Some(failure));
+        this.progress.send_modify(|progress| {
+            progress.last_failure = Some(failure.clone());
+            progress.failure = Some(failure);
+        });
         this
     }
 
@@ -128,6 +200,15 @@ impl Generation {
 
     pub fn raise_floor(&self, floor: Position) {
         self.floor.fetch_max(floor.0, Ordering::AcqRel);
+    }
+
+    /// A person wants it to serve.
+    pub fn confirm(&self) {
+        self.confirmed.store(true, Ordering::Release);
+    }
+
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Acquire)
     }
 
     /// Keeps the documents in place while the guard lives; `None` when they are being removed.

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::generation::{FailureInfo, Generation, Phase, Throttle};
@@ -24,8 +25,10 @@ use crate::log::read::{LogFollower, Reader};
 use crate::log_id;
 use crate::metrics::Metrics;
 use crate::plugin::log::PluginLog;
+use crate::plugin::settings::{Checkpoint, Settings};
 use crate::replay::Pacer;
 use crate::store::{Change, PageLimit, Rejection, Store, Unit};
+use crate::upcast::LiftSet;
 
 /// What every runner is given.
 #[derive(Clone)]
@@ -41,7 +44,13 @@ pub struct RunnerContext {
 pub struct Subject {
     pub plugin: String,
     pub module: Arc<dyn GuestModule>,
+    pub config: Arc<[(String, String)]>,
     pub filter: Filter,
+    /// What it reads through, as long as it lives.
+    pub lifts: Arc<LiftSet>,
+    pub settings: watch::Receiver<Settings>,
+    /// It folds each key by itself.
+    pub by_key: bool,
     pub collections: Vec<String>,
     pub log: Arc<PluginLog>,
     pub generation: Arc<Generation>,
@@ -52,6 +61,8 @@ pub struct Runner {
     subject: Subject,
     follower: LogFollower,
     guest: Option<Box<dyn Guest>>,
+    /// Calls of this instance.
+    calls: u32,
     /// `None` only while the guest has it.
     state: Option<State>,
     /// The durable checkpoint.
@@ -65,6 +76,8 @@ pub struct Runner {
     attempts: u32,
     /// Where a commit would have moved the checkpoint of which the store could not say what became of it.
     unsure: Option<Position>,
+    /// When it looks for events again, if it does not do that with every commit.
+    poll_after: Option<Timestamp>,
     /// Keeps to what the throttle says.
     pacer: Option<(Throttle, Pacer)>,
 }
@@ -85,10 +98,11 @@ impl Runner {
         let store = Arc::clone(&context.store);
         let state = State::new(store, subject.generation.id, &subject.collections, from == Position(0));
         Self {
-            follower: context.reader.follow_log(from, subject.filter.clone()),
+            follower: follow(&context, &subject, from),
             context,
             subject,
             guest: None,
+            calls: 0,
             state: Some(state),
             committed: from,
             folded: from,
@@ -96,6 +110,7 @@ impl Runner {
             suspect: None,
             attempts: 0,
             unsure: None,
+            poll_after: None,
             pacer: None,
         }
     }
@@ -157,6 +172,9 @@ impl Runner {
         }
         self.commit(page.end).await?;
         timer.observe_duration();
+        let poll = self.subject.settings.borrow().poll_interval_ms.filter(|_| page.end);
+        let now = self.context.clock.now().0;
+        self.poll_after = poll.map(|ms| Timestamp(now + i64::try_from(ms).unwrap_or_default() * 1_000));
         Ok(())
     }
 
@@ -166,16 +184,25 @@ impl Runner {
         loop {
             let throttle = *changes.borrow_and_update();
             let now = self.context.clock.now();
+            if throttle.cold {
+                self.guest = None;
+            }
             if throttle == Throttle::default() {
                 self.pacer = None;
-                return limits::CHECKPOINT_EVENTS_MAX;
+                if self.poll_after.is_none_or(|after| after <= now) {
+                    return limits::CHECKPOINT_EVENTS_MAX;
+                }
             }
             if self.pacer.as_ref().is_none_or(|(before, _)| *before != throttle) {
                 self.pacer = Some((throttle, Pacer::new(throttle.pace, now)));
             }
             let Some((_, pacer)) = &mut self.pacer else { continue };
+            if throttle.held {
+                self.subject.generation.progress.send_modify(|progress| progress.phase = Phase::Paused);
+            }
             let until = match pacer.room(limits::CALL_EVENTS_MAX, now) {
-                _ if throttle.paused => Timestamp(i64::MAX),
+                _ if throttle.rests() => Timestamp(i64::MAX),
+                Ok(_) if self.poll_after.is_some_and(|after| after > now) => self.poll_after.unwrap_or(now),
                 Ok(room) => return room,
                 Err(until) => until,
             };
@@ -200,7 +227,7 @@ impl Runner {
             let (call, rest) = events.split_at(self.call_length(events));
             self.call(call.into()).await?;
             self.folded = Position(call[call.len() - 1].position().0 + 1);
-            if self.inside_suspect(self.folded) || self.checkpoint_is_full() {
+            if self.inside_suspect(self.folded) || self.checkpoint_is_full() || self.ends_checkpoint() {
                 self.commit(false).await?;
             }
             events = rest;
@@ -222,20 +249,33 @@ impl Runner {
             Some(_) | None => u64::MAX,
         };
         let mut bytes = 0;
-        let fitting = events.iter().take(limits::CALL_EVENTS_MAX).take_while(|event| {
+        let most = if self.ends_checkpoint() { 1 } else { self.subject.settings.borrow().call_events_max() };
+        let fitting = events.iter().take(most).take_while(|event| {
             bytes += event.raw().len();
             event.position().0 < until && bytes <= limits::CALL_BYTES_MAX
         });
         fitting.count().max(1)
     }
 
+    /// Whether the checkpoint that is being filled ends here.
+    fn ends_checkpoint(&self) -> bool {
+        self.subject.settings.borrow().checkpoint == Checkpoint::Event
+    }
+
     async fn call(&mut self, events: Arc<[Event]>) -> Result<(), Interruption> {
+        if let Some(error) = self.not_lifted(&events) {
+            return Err(error);
+        }
+        if self.calls >= limits::CALLS_OF_INSTANCE_MAX {
+            self.guest = None;
+        }
         let mut guest = match self.guest.take() {
             Some(guest) => guest,
             None => {
                 self.instantiate().await.map_err(|error| Interruption::Guest { error, events: Arc::clone(&events) })?
             }
         };
+        self.calls += 1;
         self.subject.log.begin_call(self.context.clock.now());
         let state = self.state.take().expect("no call is under way");
         let batch = Batch { events: Arc::clone(&events), state, outbox: Outbox::default() };
@@ -252,9 +292,28 @@ impl Runner {
         }
     }
 
+    /// An event that cannot be lifted cannot be folded either, and waits if that may pass.
+    fn not_lifted(&self, events: &Arc<[Event]>) -> Option<Interruption> {
+        let (event, why) = events.iter().find_map(|event| Some((event, event.upcast_error()?)))?;
+        if self.subject.lifts.is_resting(event) {
+            return Some(Interruption::Host { reason: why.to_owned() });
+        }
+        let error = GuestError::Failed(Failure {
+            disposition: Disposition::Reject,
+            code: "upcast".into(),
+            message: why.to_owned(),
+            retry_after_ms: None,
+            event_index: None,
+        });
+        Some(Interruption::Guest { error, events: Arc::clone(events) })
+    }
+
     async fn instantiate(&mut self) -> Result<Box<dyn Guest>, GuestError> {
         let log = Arc::clone(&self.subject.log);
-        self.subject.module.start(GuestEnvironment { config: Arc::new([]), log, memory_bytes_max: None }).await
+        self.calls = 0;
+        let config = Arc::clone(&self.subject.config);
+        let memory_bytes_max = self.subject.settings.borrow().memory_bytes_max();
+        self.subject.module.start(GuestEnvironment { config, log, memory_bytes_max }).await
     }
 
     /// Commits documents and checkpoint in one unit. Without documents the checkpoint may stay behind
@@ -327,11 +386,12 @@ impl Runner {
         }
         let phase = if at_end { Phase::Live } else { Phase::CatchingUp };
         let mut became_live = false;
+        let now = self.context.clock.now();
         self.subject.generation.progress.send_modify(|progress| {
             became_live = phase == Phase::Live && progress.phase != Phase::Live;
             progress.next = self.folded;
             progress.phase = phase;
-            progress.folded += events;
+            progress.count(events, now);
             if passed {
                 progress.failure = None;
             }
@@ -348,7 +408,7 @@ impl Runner {
         match interruption {
             Interruption::Stop => Err(()),
             Interruption::Host { reason } => {
-                self.attempts = (self.attempts + 1).min(limits::RETRIES_MAX);
+                self.attempts = (self.attempts + 1).min(limits::ATTEMPTS);
                 self.retry_later(reason, None, None, stop).await
             }
             Interruption::Guest { error, events } => {
@@ -361,7 +421,8 @@ impl Runner {
                 self.attempts += 1;
                 let position = events[0].position();
                 self.suspect = Some(position.0..position.0 + 1);
-                let (again, after) = worth_repeating(&error, self.attempts);
+                let most = self.subject.settings.borrow().attempts();
+                let (again, after) = worth_repeating(&error, self.attempts, most);
                 if again {
                     self.retry_later(error.to_string(), Some(position), after, stop).await
                 } else {
@@ -378,7 +439,7 @@ impl Runner {
             state.discard();
         }
         self.folded = self.committed;
-        self.follower = self.context.reader.follow_log(self.committed, self.subject.filter.clone());
+        self.follower = follow(&self.context, &self.subject, self.committed);
     }
 
     fn count_failure(&self, error: &GuestError) {
@@ -392,7 +453,7 @@ impl Runner {
         after: Option<Duration>,
         stop: &CancellationToken,
     ) -> Result<(), ()> {
-        let delay = after.unwrap_or_else(|| back_off(self.attempts));
+        let delay = after.unwrap_or_else(|| self.subject.settings.borrow().back_off(self.attempts));
         let (plugin, attempts) = (&self.subject.plugin, self.attempts);
         tracing::warn!(event_id = log_id::PROJECTION_RETRIES, plugin, attempts, reason, "projection retries");
         self.context.metrics.plugin_retries.with_label_values(&[plugin.as_str()]).inc();
@@ -424,6 +485,7 @@ impl Runner {
         let failure = FailureInfo { reason, position, time: self.context.clock.now(), attempts: self.attempts };
         self.subject.generation.progress.send_modify(|progress| {
             progress.phase = phase;
+            progress.last_failure = Some(failure.clone());
             progress.failure = Some(failure);
         });
     }
@@ -441,26 +503,23 @@ impl Runner {
     }
 }
 
-/// Whether a single event's failure may go away, and the guest's own wish for the delay.
-fn worth_repeating(error: &GuestError, attempts: u32) -> (bool, Option<Duration>) {
-    match error {
-        GuestError::Failed(Failure { disposition: Disposition::Retry, retry_after_ms, .. }) => {
-            (attempts <= limits::RETRIES_MAX, retry_after_ms.map(|ms| Duration::from_millis(ms.into())))
-        }
-        GuestError::State(error) => (matches!(**error, StateError::Store(_)), None),
-        GuestError::Failed(_)
-        | GuestError::Trapped { .. }
-        | GuestError::DeadlineExceeded { .. }
-        | GuestError::OutOfMemory { .. }
-        | GuestError::Outbox(_)
-        | GuestError::Contract { .. } => (false, None),
-    }
+fn follow(context: &RunnerContext, subject: &Subject, from: Position) -> LogFollower {
+    context.reader.by(Arc::clone(&subject.lifts)).follow_log(from, subject.filter.clone())
 }
 
-/// 100 ms, doubled for each attempt, at most 30 s.
-fn back_off(attempts: u32) -> Duration {
-    let doubled = limits::RETRY_BASE_MS << attempts.saturating_sub(1).min(16);
-    Duration::from_millis(doubled.min(limits::RETRY_MS_MAX))
+/// Whether a single event's failure may go away, and the guest's own wish for the delay.
+fn worth_repeating(error: &GuestError, attempts: u32, most: u32) -> (bool, Option<Duration>) {
+    match error {
+        GuestError::Failed(Failure { disposition: Disposition::Retry, retry_after_ms, .. }) => {
+            (attempts < most, retry_after_ms.map(|ms| Duration::from_millis(ms.into())))
+        }
+        GuestError::State(error) => (matches!(**error, StateError::Store(_)), None),
+        // The next instance may fare better.
+        GuestError::Trapped { .. } | GuestError::DeadlineExceeded { .. } | GuestError::OutOfMemory { .. } => {
+            (attempts < most, None)
+        }
+        GuestError::Failed(_) | GuestError::Outbox(_) | GuestError::Contract { .. } => (false, None),
+    }
 }
 
 fn read_failed(error: crate::log::read::ReadError) -> Interruption {

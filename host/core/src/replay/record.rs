@@ -282,7 +282,11 @@ fn decode(id: Uuid, stored: &Bytes, progress: Option<&Bytes>) -> Result<(Record,
 pub(crate) async fn throttles(store: &dyn Store) -> Result<HashMap<u64, Throttle>, StoreError> {
     let all = load_all(store).await?;
     let under_way = all.into_iter().filter(|(_, progress)| progress.ended_at_us.is_none());
-    let throttle = |record: &Record| Throttle { paused: record.wanted != State::Running, pace: record.pace };
+    let throttle = |record: &Record| Throttle {
+        paused: record.wanted != State::Running,
+        pace: record.pace,
+        ..Throttle::default()
+    };
     Ok(under_way.filter_map(|(record, _)| Some((record.generation?, throttle(&record)))).collect())
 }
 

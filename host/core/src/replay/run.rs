@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::record::{Progress, Record, State, Target, load, load_all};
-use super::{COLLECTION, Pacer, ReplayError, Replays};
+use super::{COLLECTION, Pace, Pacer, ReplayError, Replays};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::group::GroupError;
 use crate::limits::replay as limits;
 use crate::log::filter::Filter;
+use crate::log::read::LogPage;
 use crate::log_id;
 use crate::own::{guard, unit};
 use crate::plugin::swap::Rebuilding;
@@ -215,10 +216,12 @@ impl Replays {
     ) -> Result<(Vec<Event>, Position), ReplayError> {
         let config = self.0.groups.record(group).await?.config;
         let filter = record.source.within(&config).filter().unwrap_or_default();
-        let (mut events, read_to) = self.page(record, from, &filter, room).await?;
+        let limit = PageLimit { events: room, bytes: crate::limits::read::PAGE_BYTES_MAX };
+        // The group lifts them when it hands them out.
+        let page = self.0.reader.stored_page(Position(from), &filter, limit).await?;
+        let (events, read_to) = within(record, page);
         let of_group = config.filter().unwrap_or_default();
-        events.retain(|event| of_group.matches(event));
-        Ok((events, read_to))
+        Ok((self.0.reader.lifts().matching(events, &of_group, true).await, read_to))
     }
 
     /// Events of the range, and up to where was read.
@@ -231,10 +234,7 @@ impl Replays {
     ) -> Result<(Vec<Event>, Position), ReplayError> {
         let limit = PageLimit { events: room, bytes: crate::limits::read::PAGE_BYTES_MAX };
         let page = self.0.reader.log_page(Position(from), Direction::Forward, filter, limit).await?;
-        let mut events = page.events;
-        events.truncate(events.partition_point(|event| event.position().0 < record.until));
-        // Where this host's log ends is not where the range ends, if another host has appended.
-        Ok((events, Position(page.next.map_or(record.until, |next| next.0.min(record.until)))))
+        Ok(within(record, page))
     }
 
     /// One that was cancelled needs nobody any more.
@@ -252,7 +252,8 @@ impl Replays {
             if record.wanted == State::Cancelled {
                 return self.abandoned(id).await;
             }
-            let throttle = Throttle { paused: record.wanted == State::Paused, pace: record.pace };
+            let throttle =
+                Throttle { paused: record.wanted == State::Paused, pace: record.pace, ..Throttle::default() };
             let generation = match plugins.rebuild(projection, throttle).await? {
                 Some(Rebuilding::Begun(generation)) => generation,
                 Some(Rebuilding::UnderWay(_)) => {
@@ -288,14 +289,16 @@ impl Replays {
             // What it has looked at, wanted by it or not.
             progress.next = at.next.0.min(record.until);
             progress.done = progress.next.saturating_sub(record.from);
-            let throttle = Throttle { paused: record.wanted == State::Paused, pace: record.pace };
+            let (paused, pace) = (record.wanted == State::Paused, record.pace);
             match record.wanted {
                 State::Cancelled => {
                     plugins.abandon(projection, generation).await?;
                     return self.abandoned(id).await;
                 }
                 _ if serves.is_some() => {
-                    built.throttle.send_replace(Throttle::default());
+                    built.throttle.send_modify(|throttle| {
+                        *throttle = Throttle { paused: false, pace: Pace::default(), ..*throttle };
+                    });
                     progress.ended_at_us = Some(now.0);
                     self.note(id, &progress).await?;
                     tracing::info!(event_id = log_id::REPLAY_DONE, replay = %id, projection, "a projection was built");
@@ -303,6 +306,7 @@ impl Replays {
                 }
                 _ => {
                     built.throttle.send_if_modified(|before| {
+                        let throttle = Throttle { paused, pace, ..*before };
                         let new = *before != throttle;
                         *before = throttle;
                         new
@@ -321,4 +325,12 @@ impl Replays {
             }
         }
     }
+}
+
+/// What a page has of the range, and up to where was read.
+fn within(record: &Record, page: LogPage) -> (Vec<Event>, Position) {
+    let mut events = page.events;
+    events.truncate(events.partition_point(|event| event.position().0 < record.until));
+    // Where this host's log ends is not where the range ends, if another host has appended.
+    (events, Position(page.next.map_or(record.until, |next| next.0.min(record.until))))
 }

@@ -235,7 +235,7 @@ impl RefusalJson {
         match self {
             RefusalJson { retry: Some(error), delay_ms: None, park: None, skip: None } => {
                 wrong.error("refusal.retry", &error);
-                Nack::Retry { error }
+                Nack::Retry { error, after_ms: None }
             }
             RefusalJson { retry: None, delay_ms: Some(ms), park: None, skip: None } => {
                 Nack::Delay { ms: wrong.range("refusal.delayMs", ms, 0, limits::RETRY_MS_MAX) }
@@ -328,7 +328,7 @@ mod tests {
             let nack = shaped::<RefusalJson>(json).unwrap().read(&mut wrong);
             wrong.finish().map(|()| nack).map_err(|problem| problem.details[0].at.clone())
         };
-        assert_eq!(read(r#"{"retry":"busy"}"#), Ok(Nack::Retry { error: "busy".into() }));
+        assert_eq!(read(r#"{"retry":"busy"}"#), Ok(Nack::Retry { error: "busy".into(), after_ms: None }));
         assert_eq!(read(r#"{"delayMs":0}"#), Ok(Nack::Delay { ms: 0 }));
         assert_eq!(read(r#"{"park":""}"#), Ok(Nack::Park { error: String::new() }));
         assert_eq!(read(r#"{"skip":true}"#), Ok(Nack::Skip));

@@ -41,15 +41,20 @@ pub(super) fn deploy(revision: &RevisionRecord, component: &Bytes) -> [Statement
         insert into plugin (name, kind, revision, created_at) values ($1, $2, $3, $4)
         on conflict (name) do update set kind = excluded.kind, revision = excluded.revision";
     const REVISION: &str = "
-        insert into revision (plugin, number, kind, sha256, descriptor, deployed_at) values ($1, $2, $3, $4, $5, $6)
+        insert into revision (plugin, number, kind, sha256, descriptor, setup, deployed_at)
+        values ($1, $2, $3, $4, $5, $6, $7)
         on conflict (plugin, number) do update set
             kind = excluded.kind, sha256 = excluded.sha256,
-            descriptor = excluded.descriptor, deployed_at = excluded.deployed_at";
-    let RevisionRecord { plugin, kind, number, sha256, descriptor, deployed_at } = revision.clone();
+            descriptor = excluded.descriptor, setup = excluded.setup, deployed_at = excluded.deployed_at";
+    let RevisionRecord { plugin, kind, number, sha256, descriptor, setup, deployed_at } = revision.clone();
     let number = i64::from(number);
     let new = sqlx::query(PLUGIN).bind(plugin.clone()).bind(kind.as_str()).bind(number).bind(deployed_at.0);
     let row = sqlx::query(REVISION).bind(plugin).bind(number).bind(kind.as_str()).bind(sha256.clone());
-    [sqlx::query(COMPONENT).bind(sha256).bind(component.to_vec()), new, row.bind(descriptor).bind(deployed_at.0)]
+    [
+        sqlx::query(COMPONENT).bind(sha256).bind(component.to_vec()),
+        new,
+        row.bind(descriptor).bind(setup).bind(deployed_at.0),
+    ]
 }
 
 /// Components that another plugin's revisions use stay.
@@ -63,13 +68,14 @@ pub(super) fn remove(plugin: &str) -> [Statement; 3] {
 
 pub(super) fn create(generation: &GenerationRecord) -> Statement {
     const CREATE: &str = "
-        insert into generation (id, plugin, revision, state, checkpoint, created_at) values ($1, $2, $3, $4, $5, $6)
+        insert into generation (id, plugin, revision, state, checkpoint, lifts, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7)
         on conflict (id) do update set
             plugin = excluded.plugin, revision = excluded.revision, state = excluded.state,
-            checkpoint = excluded.checkpoint, created_at = excluded.created_at";
-    let GenerationRecord { id, plugin, revision, state, checkpoint, created_at } = generation.clone();
+            checkpoint = excluded.checkpoint, lifts = excluded.lifts, created_at = excluded.created_at";
+    let GenerationRecord { id, plugin, revision, state, checkpoint, lifts, created_at } = generation.clone();
     let statement = sqlx::query(CREATE).bind(signed(id.0)).bind(plugin).bind(i64::from(revision));
-    statement.bind(state.as_str()).bind(signed(checkpoint.0)).bind(created_at.0)
+    statement.bind(state.as_str()).bind(signed(checkpoint.0)).bind(signed(lifts)).bind(created_at.0)
 }
 
 pub(super) fn set_state(generation: GenerationId, state: GenerationState) -> Statement {
@@ -94,20 +100,20 @@ pub(super) async fn lock(
 
 pub(super) async fn plugins(connection: &mut PgConnection) -> sqlx::Result<Vec<PluginRecord>> {
     const LIST: &str = "
-        select revision.plugin, number, revision.kind, sha256, descriptor, deployed_at, plugin.kind, created_at
+        select revision.plugin, number, revision.kind, sha256, descriptor, setup, deployed_at, plugin.kind, created_at
         from plugin join revision on revision.plugin = plugin.name and revision.number = plugin.revision
         order by plugin.name";
     let plugin = |row: &PgRow| -> sqlx::Result<PluginRecord> {
         let current = revision(row)?;
-        let kind = known(row.try_get(6)?, Kind::from_stored)?;
-        Ok(PluginRecord { name: current.plugin.clone(), kind, created_at: Timestamp(row.try_get(7)?), current })
+        let kind = known(row.try_get(7)?, Kind::from_stored)?;
+        Ok(PluginRecord { name: current.plugin.clone(), kind, created_at: Timestamp(row.try_get(8)?), current })
     };
     sqlx::query(LIST).fetch_all(connection).await?.iter().map(plugin).collect()
 }
 
 pub(super) async fn revisions(connection: &mut PgConnection) -> sqlx::Result<Vec<RevisionRecord>> {
     const LIST: &str = "
-        select plugin, number, kind, sha256, descriptor, deployed_at from revision order by plugin, number";
+        select plugin, number, kind, sha256, descriptor, setup, deployed_at from revision order by plugin, number";
     sqlx::query(LIST).fetch_all(connection).await?.iter().map(revision).collect()
 }
 
@@ -119,12 +125,13 @@ fn revision(row: &PgRow) -> sqlx::Result<RevisionRecord> {
         kind: known(row.try_get(2)?, Kind::from_stored)?,
         sha256: row.try_get(3)?,
         descriptor: row.try_get(4)?,
-        deployed_at: Timestamp(row.try_get(5)?),
+        setup: row.try_get(5)?,
+        deployed_at: Timestamp(row.try_get(6)?),
     })
 }
 
 pub(super) async fn generations(connection: &mut PgConnection) -> sqlx::Result<Vec<GenerationRecord>> {
-    const LIST: &str = "select id, plugin, revision, state, checkpoint, created_at from generation order by id";
+    const LIST: &str = "select id, plugin, revision, state, checkpoint, lifts, created_at from generation order by id";
     let generation = |row: &PgRow| -> sqlx::Result<GenerationRecord> {
         Ok(GenerationRecord {
             id: GenerationId(row.try_get::<i64, _>(0)?.cast_unsigned()),
@@ -132,7 +139,8 @@ pub(super) async fn generations(connection: &mut PgConnection) -> sqlx::Result<V
             revision: count(row, 2)?,
             state: known(row.try_get(3)?, GenerationState::from_stored)?,
             checkpoint: Position(row.try_get::<i64, _>(4)?.cast_unsigned()),
-            created_at: Timestamp(row.try_get(5)?),
+            lifts: row.try_get::<i64, _>(5)?.cast_unsigned(),
+            created_at: Timestamp(row.try_get(6)?),
         })
     };
     sqlx::query(LIST).fetch_all(connection).await?.iter().map(generation).collect()

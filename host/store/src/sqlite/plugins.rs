@@ -42,15 +42,16 @@ pub(super) fn deploy(revision: &RevisionRecord, component: &Bytes) -> Statement 
         insert into component (sha256, bytes) values (?, ?) on conflict (sha256) do nothing;
         insert into plugin (name, kind, revision, created_at) values (?, ?, ?, ?)
         on conflict (name) do update set kind = excluded.kind, revision = excluded.revision;
-        insert into revision (plugin, number, kind, sha256, descriptor, deployed_at) values (?, ?, ?, ?, ?, ?)
+        insert into revision (plugin, number, kind, sha256, descriptor, setup, deployed_at)
+        values (?, ?, ?, ?, ?, ?, ?)
         on conflict (plugin, number) do update set
             kind = excluded.kind, sha256 = excluded.sha256,
-            descriptor = excluded.descriptor, deployed_at = excluded.deployed_at;";
-    let RevisionRecord { plugin, kind, number, sha256, descriptor, deployed_at } = revision;
+            descriptor = excluded.descriptor, setup = excluded.setup, deployed_at = excluded.deployed_at;";
+    let RevisionRecord { plugin, kind, number, sha256, descriptor, setup, deployed_at } = revision;
     let statement = sqlx::query(DEPLOY).bind(sha256.as_str()).bind(&component[..]);
     let statement = statement.bind(plugin.as_str()).bind(kind.as_str()).bind(*number).bind(deployed_at.0);
     let statement = statement.bind(plugin.as_str()).bind(*number).bind(kind.as_str());
-    statement.bind(sha256.as_str()).bind(descriptor.as_str()).bind(deployed_at.0)
+    statement.bind(sha256.as_str()).bind(descriptor.as_str()).bind(setup.as_str()).bind(deployed_at.0)
 }
 
 /// Components that another plugin's revisions use stay.
@@ -64,13 +65,14 @@ pub(super) fn remove(plugin: &str) -> Statement {
 
 pub(super) fn create(generation: &GenerationRecord) -> Statement {
     const CREATE: &str = "
-        insert into generation (id, plugin, revision, state, checkpoint, created_at) values (?, ?, ?, ?, ?, ?)
+        insert into generation (id, plugin, revision, state, checkpoint, lifts, created_at)
+        values (?, ?, ?, ?, ?, ?, ?)
         on conflict (id) do update set
             plugin = excluded.plugin, revision = excluded.revision, state = excluded.state,
-            checkpoint = excluded.checkpoint, created_at = excluded.created_at";
-    let GenerationRecord { id, plugin, revision, state, checkpoint, created_at } = generation;
+            checkpoint = excluded.checkpoint, lifts = excluded.lifts, created_at = excluded.created_at";
+    let GenerationRecord { id, plugin, revision, state, checkpoint, lifts, created_at } = generation;
     let statement = sqlx::query(CREATE).bind(signed(id.0)).bind(plugin.as_str()).bind(*revision);
-    statement.bind(state.as_str()).bind(signed(checkpoint.0)).bind(created_at.0)
+    statement.bind(state.as_str()).bind(signed(checkpoint.0)).bind(signed(*lifts)).bind(created_at.0)
 }
 
 pub(super) fn set_state(generation: GenerationId, state: GenerationState) -> Statement {
@@ -83,20 +85,20 @@ pub(super) fn forget(generation: GenerationId) -> Statement {
 
 pub(super) async fn plugins(connection: &mut SqliteConnection) -> sqlx::Result<Vec<PluginRecord>> {
     const LIST: &str = "
-        select revision.plugin, number, revision.kind, sha256, descriptor, deployed_at, plugin.kind, created_at
+        select revision.plugin, number, revision.kind, sha256, descriptor, setup, deployed_at, plugin.kind, created_at
         from plugin join revision on revision.plugin = plugin.name and revision.number = plugin.revision
         order by plugin.name";
     let plugin = |row: &SqliteRow| -> sqlx::Result<PluginRecord> {
         let current = revision(row)?;
-        let kind = known(row.try_get(6)?, Kind::from_stored)?;
-        Ok(PluginRecord { name: current.plugin.clone(), kind, created_at: Timestamp(row.try_get(7)?), current })
+        let kind = known(row.try_get(7)?, Kind::from_stored)?;
+        Ok(PluginRecord { name: current.plugin.clone(), kind, created_at: Timestamp(row.try_get(8)?), current })
     };
     sqlx::query(LIST).fetch_all(connection).await?.iter().map(plugin).collect()
 }
 
 pub(super) async fn revisions(connection: &mut SqliteConnection) -> sqlx::Result<Vec<RevisionRecord>> {
     const LIST: &str = "
-        select plugin, number, kind, sha256, descriptor, deployed_at from revision order by plugin, number";
+        select plugin, number, kind, sha256, descriptor, setup, deployed_at from revision order by plugin, number";
     sqlx::query(LIST).fetch_all(connection).await?.iter().map(revision).collect()
 }
 
@@ -108,12 +110,13 @@ fn revision(row: &SqliteRow) -> sqlx::Result<RevisionRecord> {
         kind: known(row.try_get(2)?, Kind::from_stored)?,
         sha256: row.try_get(3)?,
         descriptor: row.try_get(4)?,
-        deployed_at: Timestamp(row.try_get(5)?),
+        setup: row.try_get(5)?,
+        deployed_at: Timestamp(row.try_get(6)?),
     })
 }
 
 pub(super) async fn generations(connection: &mut SqliteConnection) -> sqlx::Result<Vec<GenerationRecord>> {
-    const LIST: &str = "select id, plugin, revision, state, checkpoint, created_at from generation order by id";
+    const LIST: &str = "select id, plugin, revision, state, checkpoint, lifts, created_at from generation order by id";
     let generation = |row: &SqliteRow| -> sqlx::Result<GenerationRecord> {
         Ok(GenerationRecord {
             id: GenerationId(row.try_get::<i64, _>(0)?.cast_unsigned()),
@@ -121,7 +124,8 @@ pub(super) async fn generations(connection: &mut SqliteConnection) -> sqlx::Resu
             revision: row.try_get(2)?,
             state: known(row.try_get(3)?, GenerationState::from_stored)?,
             checkpoint: Position(row.try_get::<i64, _>(4)?.cast_unsigned()),
-            created_at: Timestamp(row.try_get(5)?),
+            lifts: row.try_get::<i64, _>(5)?.cast_unsigned(),
+            created_at: Timestamp(row.try_get(6)?),
         })
     };
     sqlx::query(LIST).fetch_all(connection).await?.iter().map(generation).collect()

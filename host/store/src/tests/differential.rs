@@ -276,7 +276,12 @@ impl Run {
                 Change::CreateGeneration(GenerationRecord { checkpoint, ..generation(id.0) })
             }
             8 => {
-                let states = [GenerationState::Building, GenerationState::Serving, GenerationState::Retired];
+                let states = [
+                    GenerationState::Building,
+                    GenerationState::Serving,
+                    GenerationState::Standby,
+                    GenerationState::Retired,
+                ];
                 Change::SetGenerationState { generation: id, state: *self.random.pick(&states) }
             }
             9 => Change::DropDocuments { generation: id, limit: self.random.below(6) as usize },
@@ -311,6 +316,7 @@ impl Run {
             number: 1 + self.random.below(4) as u32,
             sha256: sha256.into(),
             descriptor: format!("{{\"n\":{}}}", self.random.below(9)),
+            setup: format!("{{\"s\":{}}}", self.random.below(9)),
             deployed_at: Timestamp(self.now),
         };
         Change::Deploy { revision, component: Bytes::from(sha256.repeat(3)) }
@@ -404,6 +410,7 @@ fn generation(id: u64) -> GenerationRecord {
         revision: 1,
         state: GenerationState::Building,
         checkpoint: Position(0),
+        lifts: 0,
         created_at: Timestamp(1),
     }
 }

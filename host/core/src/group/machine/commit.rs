@@ -19,11 +19,18 @@ impl Machine {
     /// What has to be committed; nothing if nothing has changed.
     pub(in crate::group) fn commit(&mut self) -> Option<(Unit, Committing)> {
         let dirty = self.leased.values().any(|leased| leased.dirty);
-        if !dirty && self.letters.is_empty() && self.progress.is_empty() {
+        if !dirty && self.letters.is_empty() && self.progress.is_empty() && self.effects.is_empty() {
             return None;
         }
         let group = &self.record.name;
         let mut unit = Unit::default();
+        for Unit { appends, checks, conditions, guards, changes } in self.effects.drain(..) {
+            unit.appends.extend(appends);
+            unit.checks.extend(checks);
+            unit.conditions.extend(conditions);
+            unit.guards.extend(guards);
+            unit.changes.extend(changes);
+        }
         let mut documents = std::mem::take(&mut self.progress);
         let mut stored = Vec::new();
         for (number, leased) in self.leased.iter_mut().filter(|(_, leased)| leased.dirty) {

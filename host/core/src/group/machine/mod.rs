@@ -17,7 +17,7 @@ use crate::group::dead_letter::{DeadLetter, Reason, Why};
 use crate::group::lanes::{Gone, Handed, Lanes, MemberId, Source, Taken, Token};
 use crate::group::share::{SHARES, SLOTS, Share, Tries, share_of};
 use crate::limits::group as limits;
-use crate::store::{DocumentChange, PageLimit};
+use crate::store::{DocumentChange, PageLimit, Unit};
 
 /// A share that this host leases.
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub(super) struct Machine {
     replayed: Vec<(Position, Option<Event>)>,
     /// How far replays are that have handed events in again.
     progress: Vec<DocumentChange>,
+    /// What deliveries that were settled have brought about.
+    effects: Vec<Unit>,
     /// Whether it matters which events were acknowledged, and those that were since the last commit.
     pub(super) notes_read: bool,
     read: Vec<Event>,
@@ -108,6 +110,7 @@ impl Machine {
             letters: Vec::new(),
             replayed: Vec::new(),
             progress: Vec::new(),
+            effects: Vec::new(),
             notes_read: false,
             read: Vec::new(),
             counts: Counts::default(),
@@ -142,6 +145,7 @@ impl Machine {
         self.letters.clear();
         self.replayed.clear();
         self.progress.clear();
+        self.effects.clear();
         self.read.clear();
         self.parked.clear();
     }

@@ -11,7 +11,7 @@ use crate::group::lanes::{Back, Gone, Lanes, Source, Token};
 use crate::group::share::{Tries, share_of};
 use crate::group::{Again, Nack, Settled};
 use crate::limits::group as limits;
-use crate::store::DocumentChange;
+use crate::store::{DocumentChange, Unit};
 
 impl Machine {
     /// Each answer tells whether the delivery was still the member's.
@@ -45,6 +45,23 @@ impl Machine {
         answers
     }
 
+    /// Settles deliveries together with what they have brought about; `false`, and nothing, if one of them is not
+    /// the member's any more.
+    pub(in crate::group) fn settle_with(
+        &mut self,
+        member: MemberId,
+        tokens: &[Token],
+        effects: Unit,
+        now: Timestamp,
+    ) -> bool {
+        if !tokens.iter().all(|token| self.lanes.is_out_with(*token, member)) {
+            return false;
+        }
+        tokens.iter().for_each(|token| self.settle_read(*token, now));
+        self.effects.push(effects);
+        true
+    }
+
     /// Settles what a member has acknowledged; how many events that were.
     pub(in crate::group) fn settle_noted(&mut self, member: MemberId, now: Timestamp) -> usize {
         let noted = self.lanes.noted(member);
@@ -58,6 +75,11 @@ impl Machine {
         for member in members {
             self.settle_noted(member, now);
         }
+    }
+
+    /// Whether the delivery is in the member's hands.
+    pub(in crate::group) fn has(&mut self, member: MemberId, token: Token) -> bool {
+        self.lanes.is_out_with(token, member)
     }
 
     pub(super) fn settle(&mut self, token: Token, now: Timestamp) -> Option<Event> {
@@ -103,7 +125,7 @@ impl Machine {
                 return Settled::Superseded;
             }
             match nack {
-                Nack::Retry { error } => self.refuse(*token, error, &name, now),
+                Nack::Retry { error, after_ms } => self.refuse(*token, (error, *after_ms), &name, now),
                 Nack::Delay { ms } => {
                     let rest = i64::try_from(*ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
                     let until = Timestamp(now.0.saturating_add(rest));
@@ -146,12 +168,14 @@ impl Machine {
         tokens.iter().map(answer).collect()
     }
 
-    fn refuse(&mut self, token: Token, error: &str, member: &str, now: Timestamp) {
+    fn refuse(&mut self, token: Token, (error, after_ms): (&str, Option<u64>), member: &str, now: Timestamp) {
         self.counts.refused += 1;
         let config = &self.record.config;
+        let asked = after_ms.map(|ms| i64::try_from(ms.min(limits::RETRY_MS_MAX)).unwrap_or_default() * 1_000);
         let back = self.lanes.take_back(token, now, |tries| {
             tries.refused += 1;
-            tries.not_before = Timestamp(now.0.saturating_add(config.rest_us(tries.count())));
+            let rest = asked.unwrap_or_else(|| config.rest_us(tries.count()));
+            tries.not_before = Timestamp(now.0.saturating_add(rest));
         });
         self.came_back(back, error, member, now);
     }

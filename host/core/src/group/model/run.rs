@@ -319,7 +319,7 @@ impl<F: AsyncFn() -> Arc<dyn Store>> Run<F> {
         let Some((who, member)) = self.someone() else { return };
         let tokens = self.some_tokens(who);
         let nack = match self.random.below(8) {
-            0..4 => Nack::Retry { error: "no".into() },
+            0..4 => Nack::Retry { error: "no".into(), after_ms: None },
             4 | 5 => Nack::Delay { ms: self.random.below(3_000) },
             6 => Nack::Park { error: "never".into() },
             _ => Nack::Skip,

@@ -20,14 +20,14 @@ use super::lanes::{Handed, MemberId};
 use super::machine::{Committing, Machine};
 use super::owed::Owed;
 use super::trim::Trim;
-use super::{Again, Command, GroupError, GroupStatus, Handing, MemberStatus, Reply, Settled};
+use super::{Again, Command, GroupError, GroupStatus, Handing, MemberStatus, Nack, Reply, Settled};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 use crate::limits::{group as limits, read};
 use crate::log::commit::CommitError;
 use crate::log::filter::Filter;
 use crate::log_id;
-use crate::store::{Committed, Direction, PageLimit};
+use crate::store::{Committed, PageLimit};
 
 /// A pull that has found nothing yet.
 struct Waiting {
@@ -225,6 +225,13 @@ impl Runner {
                     self.answer(reply, answers);
                 }
             },
+            Command::Settle { session, tokens, effects, reply } => match self.machine.heard_of(session, now) {
+                None => drop(reply.send(Err(GroupError::SessionEnded))),
+                Some(member) => match self.machine.settle_with(member, &tokens, *effects, now) {
+                    true => self.owed.push(Owed::Flag(reply, true)),
+                    false => drop(reply.send(Ok(false))),
+                },
+            },
             Command::Nack { session, tokens, nack, reply } => match self.machine.heard_of(session, now) {
                 None => drop(reply.send(Err(GroupError::SessionEnded))),
                 Some(member) => {
@@ -402,6 +409,33 @@ impl Runner {
             }
             handed.extend(self.take_readable(member, left, lease_us, now));
         }
+        self.lifted(member, handed, now).await
+    }
+
+    /// What is handed out in its newest version. An event that cannot be lifted is parked, or waits while what would
+    /// lift it rests.
+    async fn lifted(&mut self, member: MemberId, mut handed: Vec<Handed>, now: Timestamp) -> Vec<Handed> {
+        let lifts = self.context.reader.lifts();
+        if lifts.is_empty() || handed.is_empty() {
+            return handed;
+        }
+        let events = lifts.lift(handed.iter().map(|one| one.event.clone()).collect()).await;
+        let mut failed = false;
+        for (one, event) in handed.iter_mut().zip(events) {
+            if let Some(error) = event.upcast_error() {
+                failed = true;
+                let nack = match lifts.is_resting(&one.event) {
+                    true => Nack::Delay { ms: limits::UPCASTER_RESTS_MS },
+                    false => Nack::Park { error: error.to_owned() },
+                };
+                self.machine.nack(member, &[one.token], &nack, now);
+            }
+            one.event = event;
+        }
+        if failed {
+            // Whatever is behind such an event in its key has come back with it.
+            handed.retain(|one| self.machine.has(member, one.token));
+        }
         handed
     }
 
@@ -427,7 +461,7 @@ impl Runner {
     ) -> Vec<Handed> {
         let mut handed = self.machine.take(member, room, lease_us, now);
         handed.retain(|one| {
-            let readable = self.context.may_read(&one.event);
+            let readable = self.context.may_read(&self.machine.record.name, &one.event);
             if !readable {
                 self.machine.hide(one.token, now);
             }
@@ -443,7 +477,7 @@ impl Runner {
             return false;
         }
         let limit = PageLimit { events: limits::READ_EVENTS, bytes: read::PAGE_BYTES_MAX };
-        match self.context.reader.log_page(from, Direction::Forward, &self.filter, limit).await {
+        match self.context.reader.stored_page(from, &self.filter, limit).await {
             Ok(page) => {
                 let next = page.next.unwrap_or(from);
                 self.machine.take_in(page.events, next, now);

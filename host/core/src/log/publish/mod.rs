@@ -134,6 +134,12 @@ impl Publisher {
         Ok(self.prepare(one, Form::OneStream).await?.0)
     }
 
+    /// The same for several streams.
+    pub(crate) async fn unit_of(&self, appends: Vec<Append>) -> Result<Unit, AppendError> {
+        let transaction = Transaction { appends, ..Transaction::default() };
+        Ok(self.prepare(transaction, Form::Transaction).await?.0)
+    }
+
     async fn queue(&self, transaction: Transaction, form: Form) -> Result<InFlight, AppendError> {
         let (unit, guarded) = self.prepare(transaction, form).await?;
         Ok(InFlight { submitted: self.committer.submit(unit).await?, guarded })

@@ -338,6 +338,7 @@ fn generation(id: u64) -> GenerationRecord {
         revision: 1,
         state: GenerationState::Building,
         checkpoint: Position(0),
+        lifts: 0,
         created_at: NOW,
     }
 }
@@ -430,6 +431,7 @@ async fn plugins_and_generations_are_kept(store: &impl Store) {
         number,
         sha256: sha.into(),
         descriptor: "{}".into(),
+        setup: "{}".into(),
         deployed_at: Timestamp(i64::from(number)),
     };
     for (number, sha) in [(1, "aa"), (2, "bb")] {

@@ -76,7 +76,7 @@ pub(in crate::grpc) fn check_tokens(tokens: &[u64]) -> Result<(), Problem> {
 
 pub(in crate::grpc) fn nack(refusal: Option<proto::Refusal>) -> Result<Nack, Problem> {
     match refusal.and_then(|refusal| refusal.kind) {
-        Some(refusal::Kind::Retry(error)) => Ok(Nack::Retry { error }),
+        Some(refusal::Kind::Retry(error)) => Ok(Nack::Retry { error, after_ms: None }),
         Some(refusal::Kind::DelayMs(ms)) if ms <= limits::RETRY_MS_MAX => Ok(Nack::Delay { ms }),
         Some(refusal::Kind::DelayMs(ms)) => {
             Err(invalid("refusal.delay_ms", format!("{ms} is more than {}", limits::RETRY_MS_MAX)))

@@ -72,6 +72,7 @@ fn generation(id: u64) -> Change {
         revision: 1,
         state: GenerationState::Building,
         checkpoint: Position(0),
+        lifts: 0,
         created_at: NOW,
     })
 }

@@ -18,6 +18,7 @@ async fn everything_is_there_after_a_restart() {
         number: 1,
         sha256: "aa".into(),
         descriptor: "{}".into(),
+        setup: "{}".into(),
         deployed_at: NOW,
     };
     let changes = vec![

@@ -86,6 +86,7 @@ fn generation(id: u64) -> GenerationRecord {
         revision: 1,
         state: GenerationState::Building,
         checkpoint: Position(0),
+        lifts: 0,
         created_at: NOW,
     }
 }
