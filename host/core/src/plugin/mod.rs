@@ -11,4 +11,5 @@ pub(crate) mod rules;
 mod running;
 pub mod settings;
 pub mod setup;
+pub mod status;
 pub(crate) mod swap;

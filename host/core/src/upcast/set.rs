@@ -105,6 +105,11 @@ impl LiftSet {
         self.steps.is_empty()
     }
 
+    pub fn upcaster(&self, plugin: &str) -> Option<&Arc<Upcaster>> {
+        let steps = self.steps.values().flat_map(BTreeMap::values);
+        steps.map(|step| &step.upcaster).find(|upcaster| upcaster.plugin() == plugin)
+    }
+
     fn step(&self, event_type: &str, version: u32) -> Option<&Step> {
         self.steps.get(event_type)?.get(&version)
     }

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tonic::{Request, Response, Status, Streaming};
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::limits::plugin as limits;
+use wasmill_core::plugin::deploy::DeployOptions;
 
 use super::convert;
 use super::status::{refuse, status, unreadable};
@@ -53,7 +54,7 @@ impl PluginService for PluginApi {
         request: Request<Streaming<proto::DeployPluginRequest>>,
     ) -> Result<Response<proto::DeployPluginResponse>, Status> {
         let component = collect(request.into_inner(), |request| request.chunk).await?;
-        let deployed = self.0.host.plugins.deploy(component).await.map_err(refuse)?;
+        let deployed = self.0.host.plugins.deploy(component, &DeployOptions::default()).await.map_err(refuse)?;
         let plugin = Some(convert::plugin(deployed.plugin));
         Ok(Response::new(proto::DeployPluginResponse { plugin, changed: deployed.changed }))
     }

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wasmill_core::limits::plugin as limits;
+use wasmill_core::plugin::deploy::DeployOptions;
 use wasmill_core::plugin::log::Level;
 
 use super::params::{PAGE_DEFAULT, Params};
@@ -34,7 +35,7 @@ pub(super) async fn deploy(
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     params.finish()?;
     let component = component(&headers, body).await?;
-    let deployed = app.host.plugins.deploy(component).await.map_err(failed)?;
+    let deployed = app.host.plugins.deploy(component, &DeployOptions::default()).await.map_err(failed)?;
     let status = if deployed.changed { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(json!({ "plugin": view::plugin(&deployed.plugin), "changed": deployed.changed }))))
 }

@@ -175,7 +175,7 @@ pub(crate) fn log_line(line: &LogLine) -> Value {
 }
 
 pub(crate) fn projection(status: &ProjectionStatus) -> Value {
-    let Progress { next, phase, failure, folded, seen_at: _ } = &status.progress;
+    let Progress { next, phase, failure, folded, seen_at: _, last_failure: _, rate: _ } = &status.progress;
     let collection = |CollectionStatus { name, description, documents }: &CollectionStatus| json!({ "name": name, "description": description, "documents": documents });
     let mut view = json!({
         "name": status.name,
