@@ -239,6 +239,7 @@ async fn it_pauses_at_the_guilty_event_with_all_before_it_folded() {
         let position = publish(&host, "s", &[guilty]).await;
         let last = publish(&host, "s", &["a"; 300]).await;
         host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
+        host.plugins.change_settings("fake", |settings| settings.retry.base_ms = Some(1)).await.unwrap();
         let progress = phase(&host, Phase::Paused).await;
         assert_eq!((progress.next, progress.failure.unwrap().position), (position, Some(position)));
         assert_eq!(count(&host, "a", Position(position.0 - 1)).await, "300");
@@ -293,6 +294,10 @@ async fn a_rebuild_is_swapped_in_and_the_old_one_removed() {
         last = publish(&host, "s", &["a"]).await;
         assert_eq!(count(&host, "a", last).await, (last.0 + 1).to_string(), "readers never see a half-built one");
         let swapped = host.projections.get("fake").await.unwrap().generation == generation;
+        if swapped {
+            // Nobody wants to go back.
+            host.plugins.confirm("fake").await.unwrap();
+        }
         if swapped && store.generations().await.unwrap().len() == 1 {
             break;
         }

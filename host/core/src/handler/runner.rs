@@ -399,19 +399,28 @@ impl Runner {
             }
             GuestError::Failed(_) | GuestError::State(_) | GuestError::Outbox(_) | GuestError::Contract { .. } => None,
         };
-        let over = again.is_none() || attempts >= settings.attempts();
-        if over && settings.on_failure == Some(OnFailure::Pause) {
+        let is_last = again.is_none() || attempts >= settings.attempts();
+        if is_last && settings.on_failure == Some(OnFailure::Pause) {
             return Err(Interruption::Halt { error: text, position });
         }
         let (plugin, position_, reason) = (&self.subject.plugin, position.0, &text);
         tracing::warn!(event_id = log_id::HANDLER_RETRIES, plugin, position = position_, reason, "an event failed");
-        self.fail(Phase::Retrying, text.clone(), Some(position), attempts);
         let nack = match again {
             Some(after_ms) => {
+                self.fail(Phase::Retrying, text.clone(), Some(position), attempts);
                 self.context.metrics.plugin_retries.with_label_values(&[plugin.as_str()]).inc();
                 Nack::Retry { error: text, after_ms }
             }
-            None => Nack::Park { error: text },
+            None => {
+                let failure = FailureInfo {
+                    reason: text.clone(),
+                    position: Some(position),
+                    time: self.context.clock.now(),
+                    attempts,
+                };
+                self.subject.generation.progress.send_modify(|progress| progress.last_failure = Some(failure));
+                Nack::Park { error: text }
+            }
         };
         member.nack(vec![one.token], nack).await.map_err(group_failed)?;
         Ok(())

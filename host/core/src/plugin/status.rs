@@ -126,6 +126,9 @@ impl Plugins {
         status.position = group.position;
         status.lag_seconds = group.oldest_recorded_at.map_or(0, |oldest| seconds(now.0 - oldest.0));
         status.dead_letters = group.counts.parked;
+        if status.position >= status.tail && matches!(status.state, State::CatchingUp | State::Retrying) {
+            (status.state, status.failure) = (State::Live, None);
+        }
         Ok(())
     }
 

@@ -1,0 +1,115 @@
+//! A read model gives way to another, and comes back: readers see one of them, and never go back in time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use wasmill_core::event::Position;
+use wasmill_core::plugin::deploy::DeployError;
+use wasmill_core::plugin::settings::Settings;
+use wasmill_core::projection::query::WaitFor;
+use wasmill_core::record::GenerationState;
+
+use crate::support::{component, deploy, event, fresh, host_over, publish, until};
+
+fn version(n: u32) -> bytes::Bytes {
+    component("projection", "p", json!({ "version": n.to_string() }), &[])
+}
+
+#[tokio::test]
+async fn deploying_and_rolling_back_under_load_is_never_seen() {
+    let (store, engine, host) = fresh().await;
+    deploy(&host, version(1)).await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn({
+        let (host, over) = (Arc::clone(&host), Arc::clone(&over));
+        async move {
+            let mut last = 0;
+            while !over.load(Ordering::Relaxed) {
+                let position = publish(&host, "s", vec![event("a", None)]).await;
+                let wait = Some(WaitFor { position, timeout: WaitFor::TIMEOUT_MAX });
+                let answer = host.projections.document("p", "counts", "a 1 -", wait).await.unwrap();
+                let count: u64 = String::from_utf8(answer.value.to_vec()).unwrap().parse().unwrap();
+                assert_eq!(count, last + 1, "a publisher reads its own write, in whichever generation");
+                last = count;
+            }
+        }
+    });
+    for n in 2..6 {
+        deploy(&host, version(n)).await.unwrap();
+        until("the new one serves", async || {
+            let deployment = host.plugins.deployment("p").unwrap();
+            (deployment.serving().unwrap().revision == n).then_some(())
+        })
+        .await;
+        let record = host.plugins.roll_back("p", None).await.unwrap();
+        assert_eq!(record.current.number, n - 1);
+        assert_eq!(host.plugins.deployment("p").unwrap().serving().unwrap().revision, n - 1);
+        // And forward again.
+        let record = host.plugins.roll_back("p", Some(n)).await.unwrap();
+        assert_eq!((record.current.number, host.projections.get("p").await.unwrap().revision), (n, n));
+    }
+    over.store(true, Ordering::Relaxed);
+    reader.await.unwrap();
+    let states = async || {
+        let generations = store.generations().await.unwrap();
+        generations.into_iter().map(|generation| (generation.revision, generation.state)).collect::<Vec<_>>()
+    };
+    let both = [(4, GenerationState::Standby), (5, GenerationState::Serving)];
+    until("older ones are gone", async || (states().await == both).then_some(())).await;
+    // Both go on after a restart, and there is a way back still.
+    host.stop().await;
+    let host = host_over(&store, &engine).await;
+    assert_eq!(host.plugins.roll_back("p", Some(4)).await.unwrap().current.number, 4);
+    assert!(host.plugins.confirm("p").await.unwrap(), "the one that served before is given up");
+    until("it is gone", async || (states().await == [(4, GenerationState::Serving)]).then_some(())).await;
+    // Without it, the way back is a build.
+    assert_eq!(host.plugins.roll_back("p", Some(2)).await.unwrap().current.number, 2);
+    until("it is built", async || (host.projections.get("p").await.unwrap().revision == 2).then_some(())).await;
+    assert_eq!(deploy(&host, version(9)).await.unwrap().plugin.current.number, 6, "numbers are never used again");
+    let refused = host.plugins.roll_back("p", Some(77)).await.unwrap_err();
+    assert!(matches!(refused, DeployError::NoRevision { wanted: Some(77), .. }), "{refused}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_build_may_wait_for_a_person() {
+    let (_, _, host) = fresh().await;
+    deploy(&host, version(1)).await.unwrap();
+    host.plugins.change_settings("p", |settings: &mut Settings| settings.confirm_swap = true).await.unwrap();
+    let last = publish(&host, "s", vec![event("a", None)]).await;
+    deploy(&host, version(2)).await.unwrap();
+    until("it is built", async || {
+        let status = host.plugins.status("p").await.unwrap();
+        status.building.filter(|built| built.waits_for_confirmation)
+    })
+    .await;
+    let wait = Some(WaitFor { position: last, timeout: WaitFor::TIMEOUT_MAX });
+    host.projections.document("p", "counts", "a 1 -", wait).await.unwrap();
+    assert_eq!(host.projections.get("p").await.unwrap().revision, 1);
+    let last = publish(&host, "s", vec![event("a", None)]).await;
+    assert!(host.plugins.confirm_swap("p").await.unwrap());
+    until("it serves", async || (host.projections.get("p").await.unwrap().revision == 2).then_some(())).await;
+    let wait = Some(WaitFor { position: last, timeout: WaitFor::TIMEOUT_MAX });
+    let answer = host.projections.document("p", "counts", "a 1 -", wait).await.unwrap();
+    assert_eq!((answer.value, answer.next_position), ("2".into(), Position(last.0 + 1)));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_configuration_is_a_revision() {
+    let (_, _, host) = fresh().await;
+    let config = json!({ "config": [{ "name": "rate", "default": "1" }] });
+    deploy(&host, component("projection", "p", config, &[])).await.unwrap();
+    let set = |value: &str| wasmill_core::plugin::setup::SetupChange {
+        set: [("rate".to_owned(), value.to_owned())].into(),
+        ..Default::default()
+    };
+    let configured = host.plugins.configure("p", set("2")).await.unwrap();
+    assert_eq!((configured.plugin.current.number, configured.changed), (2, true));
+    assert!(!host.plugins.configure("p", set("2")).await.unwrap().changed);
+    let revisions = host.plugins.revisions("p").await.unwrap();
+    assert_eq!(revisions[0].sha256, revisions[1].sha256);
+    assert_eq!(revisions[1].setup, r#"{"config":{"rate":"2"},"grants":[]}"#);
+    host.stop().await;
+}
