@@ -22,8 +22,12 @@ use super::support::{TestHost, event, host, host_over};
 const SOON: Duration = Duration::from_secs(20);
 
 fn order(version: Option<u32>, amount: &str) -> NewSchema {
-    new("order.placed", version, &json!({ "type": "object", "additionalProperties": false,
-        "properties": { "id": { "type": "string" }, "amount": { "type": amount } }, "required": ["id"] }))
+    new(
+        "order.placed",
+        version,
+        &json!({ "type": "object", "additionalProperties": false,
+        "properties": { "id": { "type": "string" }, "amount": { "type": amount } }, "required": ["id"] }),
+    )
 }
 
 fn new(event_type: &str, version: Option<u32>, schema: &Value) -> NewSchema {
@@ -265,6 +269,49 @@ async fn queues_and_schedules_are_asked_too() {
     append(&test, "queue", vec![typed("order.placed", 1, &json!({ "id": "1" }))]).await.unwrap();
     let problem = append(&test, "queue", vec![typed("order.placed", 1, &json!({}))]).await.unwrap_err();
     assert_eq!(problem.code, Code::SchemaViolation);
+}
+
+/// The text is what the SDK's own test has (`guest-sdk/src/descriptor.rs`).
+#[tokio::test]
+async fn what_rust_types_give_is_registered_and_may_gain_a_field() {
+    let test = host().await;
+    let placed = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Placed",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["orderId", "amount"],
+        "properties": {
+            "orderId": { "type": "string" },
+            "amount": { "description": "In pence.", "type": "integer", "format": "int64" },
+            "lines": { "type": "array", "items": { "$ref": "#/$defs/Line" } },
+            "note": { "type": ["string", "null"] }
+        },
+        "$defs": { "Line": { "oneOf": [
+            { "type": "string", "enum": ["Voucher"] },
+            {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["Article"],
+                "properties": { "Article": {
+                    "type": "object", "required": ["sku"], "properties": { "sku": { "type": "string" } }
+                } }
+            }
+        ] } }
+    });
+    registers(&test, new("t", None, &placed)).await;
+    let mut with_a_field = placed.clone();
+    with_a_field["properties"]["currency"] = json!({ "type": ["string", "null"] });
+    assert_eq!(registers(&test, new("t", None, &with_a_field)).await.info.version, 2);
+    let mut with_a_variant = with_a_field.clone();
+    let lines = with_a_variant["$defs"]["Line"]["oneOf"].as_array_mut().unwrap();
+    lines[0]["enum"] = json!(["Voucher", "Gift"]);
+    assert_eq!(registers(&test, new("t", None, &with_a_variant)).await.info.version, 3);
+    let problem = refuses(&test, NewSchema { version: Some(4), ..new("t", None, &with_a_field) }).await;
+    assert_eq!((problem.code, at(&problem)), (Code::SchemaIncompatible, vec!["properties.lines.items.oneOf"]));
+    let data = json!({ "orderId": "1", "amount": 5, "lines": ["Gift", { "Article": { "sku": "a" } }] });
+    let (info, judgement) = test.host.schemas.validate("t", None, data.to_string().as_bytes()).await.unwrap();
+    assert_eq!((info.version, judgement), (3, Judgement::Keeps));
 }
 
 #[tokio::test]
