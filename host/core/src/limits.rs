@@ -125,6 +125,8 @@ pub mod schema {
     /// Schemas that may apply to one place of an event's data, through `$ref`, `allOf` and the like: the
     /// work that a schema can make of a small event.
     pub const APPLIED_AT_ONCE_MAX: usize = 4_096;
+    /// Looks at data, in bytes of it, that a schema may come to which looks at each level in several ways.
+    pub const LOOKS_MAX: usize = 64 * 1_024 * KIB;
     /// Of a compiled regular expression.
     pub const PATTERN_BYTES_MAX: usize = 1_024 * KIB;
     /// Compiled schemas that are kept, and the bytes of their texts; compiled they take some ten times that.

@@ -1,6 +1,6 @@
 //! The text of a JSON Schema: whether the host takes it, and what it comes to when it is compiled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
@@ -126,7 +126,7 @@ const IN_PLACE_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 const IN_PLACE_NAMED: [&str; 2] = ["dependentSchemas", "dependencies"];
 
 /// Every schema in a schema, with its JSON pointer.
-fn visit<'a>(schema: &'a Value, at: &str, visitor: &mut dyn FnMut(&'a Map<String, Value>, &str)) {
+pub(super) fn visit<'a>(schema: &'a Value, at: &str, visitor: &mut dyn FnMut(&'a Map<String, Value>, &str)) {
     let Value::Object(object) = schema else { return };
     visitor(object, at);
     for (keyword, value) in object {
@@ -153,33 +153,31 @@ fn escaped(name: &str) -> String {
 
 /// What would make the host ask others, or cannot be followed when two schemas are compared.
 fn look_through(root: &Value, dialect: Dialect, refuse: &mut dyn FnMut(&str, &str)) {
-    // What a `$ref` names is a schema, wherever it stands.
-    let (mut pending, mut seen) = (vec![(root, String::new())], vec![std::ptr::from_ref(root)]);
-    while let Some((schema, at)) = pending.pop() {
-        visit(schema, &at, &mut |object, at| {
-            for keyword in ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary"] {
-                if object.contains_key(keyword) {
-                    refuse(&format!("{at}/{keyword}"), "this keyword is not taken");
-                }
+    let mut schemas = HashSet::new();
+    visit(root, "", &mut |object, _| {
+        schemas.insert(std::ptr::from_ref(object));
+    });
+    visit(root, "", &mut |object, at| {
+        for keyword in ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary"] {
+            if object.contains_key(keyword) {
+                refuse(&format!("{at}/{keyword}"), "this keyword is not taken");
             }
-            if object.contains_key("$id") && !std::ptr::eq(object, root.as_object().unwrap_or(object)) {
-                refuse(&format!("{at}/$id"), "only the whole schema may have an `$id`");
-            }
-            let Some(reference) = object.get("$ref").and_then(Value::as_str) else { return };
-            match resolve(root, dialect, reference) {
-                None => refuse(
-                    &format!("{at}/$ref"),
-                    "it names nothing in this schema: nothing is fetched from elsewhere, so that what is \
-                     registered says all",
-                ),
-                Some(target) if !seen.contains(&std::ptr::from_ref(target)) => {
-                    seen.push(target);
-                    pending.push((target, reference.trim_start_matches('#').to_owned()));
-                }
-                Some(_) => {}
-            }
-        });
-    }
+        }
+        if object.contains_key("$id") && !std::ptr::eq(object, root.as_object().unwrap_or(object)) {
+            refuse(&format!("{at}/$id"), "only the whole schema may have an `$id`");
+        }
+        let Some(reference) = object.get("$ref").and_then(Value::as_str) else { return };
+        let known = match resolve(root, dialect, reference) {
+            Some(Value::Object(target)) => schemas.contains(&std::ptr::from_ref(target)),
+            Some(target) => target.is_boolean(),
+            None => false,
+        };
+        if !known {
+            let message = "it names no schema in this one: nothing is fetched from elsewhere, so that what is \
+                           registered says all";
+            refuse(&format!("{at}/$ref"), message);
+        }
+    });
 }
 
 /// What a `$ref` within a schema names.
@@ -239,6 +237,20 @@ fn refuse_loops(root: &Value, dialect: Dialect) -> Result<(), (String, String)> 
     Ok(())
 }
 
+/// The schemas that look at a value because this one does.
+pub(super) fn in_place<'a>(
+    root: &'a Value,
+    dialect: Dialect,
+    object: &'a Map<String, Value>,
+) -> impl Iterator<Item = &'a Map<String, Value>> {
+    let referenced = object.get("$ref").and_then(Value::as_str).and_then(|name| resolve(root, dialect, name));
+    let one = IN_PLACE_ONE.iter().filter_map(|keyword| object.get(*keyword));
+    let lists = IN_PLACE_LISTS.iter().filter_map(|keyword| object.get(*keyword)?.as_array()).flatten();
+    let named = IN_PLACE_NAMED.iter().filter_map(|keyword| object.get(*keyword)?.as_object());
+    let named = named.flat_map(|named| named.values());
+    referenced.into_iter().chain(one).chain(lists).chain(named).filter_map(Value::as_object)
+}
+
 /// How many schemas look at one value when this one does; `None` if it comes back to itself.
 fn applied<'a>(
     root: &'a Value,
@@ -251,16 +263,9 @@ fn applied<'a>(
     }
     // Until it is known: whoever comes here meanwhile has come round.
     counted.insert(object, None);
-    let referenced = object.get("$ref").and_then(Value::as_str).and_then(|name| resolve(root, dialect, name));
-    let one = IN_PLACE_ONE.iter().filter_map(|keyword| object.get(*keyword));
-    let lists = IN_PLACE_LISTS.iter().filter_map(|keyword| object.get(*keyword)?.as_array()).flatten();
-    let named = IN_PLACE_NAMED.iter().filter_map(|keyword| object.get(*keyword)?.as_object());
-    let named = named.flat_map(|named| named.values());
     let mut count = 1_usize;
-    for schema in referenced.into_iter().chain(one).chain(lists).chain(named) {
-        if let Value::Object(schema) = schema {
-            count = count.saturating_add(applied(root, dialect, schema, counted)?);
-        }
+    for schema in in_place(root, dialect, object) {
+        count = count.saturating_add(applied(root, dialect, schema, counted)?);
     }
     counted.insert(object, Some(count));
     Some(count)

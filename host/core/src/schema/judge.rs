@@ -8,7 +8,7 @@ use lru::LruCache;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::document;
+use super::{cost, document};
 use crate::event::{DEFAULT_CONTENT_TYPE, NewEvent};
 use crate::limits::schema as limits;
 
@@ -38,16 +38,20 @@ fn is_json(event: &NewEvent) -> bool {
     media_type.eq_ignore_ascii_case(DEFAULT_CONTENT_TYPE) || media_type.to_ascii_lowercase().ends_with("+json")
 }
 
-pub(super) fn judge_event(validator: &Validator, event: &NewEvent) -> Judgement {
-    if is_json(event) { judge(validator, &event.data) } else { Judgement::NotJson }
+pub(super) fn judge_event(schema: &Compiled, event: &NewEvent) -> Judgement {
+    if is_json(event) { judge(schema, &event.data) } else { Judgement::NotJson }
 }
 
-pub(super) fn judge(validator: &Validator, data: &[u8]) -> Judgement {
-    let Ok(data) = serde_json::from_slice::<Value>(data) else { return Judgement::NotJson };
-    if validator.is_valid(&data) {
+pub(super) fn judge(schema: &Compiled, text: &[u8]) -> Judgement {
+    let Ok(data) = serde_json::from_slice::<Value>(text) else { return Judgement::NotJson };
+    if cost::is_too_much(schema.fan, text.len(), &data) {
+        let message = format!("it lies too deep: this schema looks at each level in up to {} ways", schema.fan);
+        return Judgement::Breaks(vec![Violation { at: String::new(), message }]);
+    }
+    if schema.validator.is_valid(&data) {
         return Judgement::Keeps;
     }
-    let violations = validator.iter_errors(&data).take(limits::VIOLATIONS_MAX).map(|error| Violation {
+    let violations = schema.validator.iter_errors(&data).take(limits::VIOLATIONS_MAX).map(|error| Violation {
         at: document::short(&error.instance_path().to_string()),
         message: document::short(&error.masked().to_string()),
     });
@@ -57,7 +61,9 @@ pub(super) fn judge(validator: &Validator, data: &[u8]) -> Judgement {
 /// A schema that is ready to judge.
 pub(super) struct Compiled {
     pub(super) id: Uuid,
-    pub(super) validator: Validator,
+    validator: Validator,
+    /// Ways in which it looks at one value more than at what holds the value.
+    fan: usize,
     bytes: usize,
 }
 
@@ -65,7 +71,8 @@ impl Compiled {
     /// `None` if the text is no schema any more, which cannot be unless the store is damaged.
     pub(super) fn new(id: Uuid, text: &str) -> Option<Self> {
         let schema = serde_json::from_str(text).ok()?;
-        Some(Self { id, validator: document::compile(&schema).ok()?, bytes: text.len() })
+        let fan = cost::fan(&schema);
+        Some(Self { id, validator: document::compile(&schema).ok()?, fan, bytes: text.len() })
     }
 }
 

@@ -9,6 +9,7 @@
 //! keep the former in memory; the [revision](crate::store::Head::revision) tells them when it is stale.
 
 mod compare;
+mod cost;
 mod document;
 mod index;
 mod judge;

@@ -160,7 +160,7 @@ impl Schemas {
         let info = info.ok_or_else(|| not_found(event_type, version))?;
         let compiled = self.compiled(event_type, &info).await?;
         let compiled = compiled.ok_or_else(|| not_found(event_type, Some(info.version)))?;
-        Ok((info, judge(&compiled.validator, data)))
+        Ok((info, judge(&compiled, data)))
     }
 
     /// What is to be said of an event that is to be published. Where a schema is `required`, one that this
@@ -175,7 +175,7 @@ impl Schemas {
             return Ok(Judgement::Unknown);
         };
         Ok(match self.compiled(event_type, info).await? {
-            Some(compiled) => judge_event(&compiled.validator, event),
+            Some(compiled) => judge_event(&compiled, event),
             None => Judgement::Unknown,
         })
     }

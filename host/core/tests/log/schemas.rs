@@ -167,6 +167,28 @@ async fn what_is_no_schema_is_refused_with_every_reason() {
     assert!(registers(&test, new("t", None, &tree)).await.new, "a loop through the data is none");
 }
 
+/// Such a schema would look at the innermost value 2^100 times.
+#[tokio::test]
+async fn what_would_take_for_ever_is_refused() {
+    let test = host().await;
+    let branch = |op: &str| json!({ "properties": { "left": { "$ref": "#" }, "op": { "const": op } } });
+    registers(&test, new("tree", None, &json!({ "anyOf": [branch("+"), branch("-"), { "type": "null" }] }))).await;
+    let deep = |depth: usize| (0..depth).fold(json!({ "op": "?" }), |inner, _| json!({ "left": inner }));
+    let judge = async |depth| {
+        let data = deep(depth).to_string();
+        test.host.schemas.validate("tree", None, data.as_bytes()).await.unwrap().1
+    };
+    let Judgement::Breaks(shallow) = judge(4).await else { panic!("`?` is none of them") };
+    assert!(!shallow[0].message.contains("too deep"), "{shallow:?}");
+    let Judgement::Breaks(violations) = judge(100).await else { panic!("it is refused") };
+    assert!(violations[0].message.contains("too deep"), "{violations:?}");
+    let chain = json!({ "type": "object", "properties": { "left": { "$ref": "#" } } });
+    registers(&test, new("chain", None, &chain)).await;
+    let data = deep(100).to_string();
+    let (_, judgement) = test.host.schemas.validate("chain", None, data.as_bytes()).await.unwrap();
+    assert_eq!(judgement, Judgement::Keeps, "depth alone is no matter");
+}
+
 #[tokio::test]
 async fn several_are_registered_together_or_not_at_all() {
     let test = host().await;
