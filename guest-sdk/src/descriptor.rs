@@ -18,6 +18,9 @@ pub struct Descriptor {
     subscribes: Vec<Subscription>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     collections: Vec<DeclaredCollection>,
+    #[cfg(feature = "schema")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schemas: Vec<DeclaredSchema>,
 }
 
 /// Which world of the contract a plugin implements. The export macros set it, so that it cannot
@@ -33,6 +36,15 @@ struct DeclaredCollection {
     name: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     description: &'static str,
+}
+
+/// What the data of one version of an event type looks like.
+#[cfg(feature = "schema")]
+#[derive(Clone, Debug, Serialize)]
+struct DeclaredSchema {
+    r#type: String,
+    version: u32,
+    schema: schemars::Schema,
 }
 
 /// One choice of events: those whose stream and type match. In a pattern only `*` is special, and
@@ -56,6 +68,8 @@ impl Descriptor {
             description: String::new(),
             subscribes: Vec::new(),
             collections: Vec::new(),
+            #[cfg(feature = "schema")]
+            schemas: Vec::new(),
         }
     }
 
@@ -79,6 +93,39 @@ impl Descriptor {
     pub fn collection<T>(mut self, collection: &Collection<T>) -> Self {
         let (name, description) = (collection.name(), collection.description());
         self.collections.push(DeclaredCollection { name, description });
+        self
+    }
+
+    /// Declares that the data of `event_type` in `version` (from 1 on) is a `T`: the host registers the JSON
+    /// Schema of that when the plugin is deployed, and refuses the plugin if it does not go with the versions
+    /// beside it. At most 64.
+    ///
+    /// The schema is that of what is read: a field with a default need not be there. Give `T`
+    /// `#[serde(deny_unknown_fields)]` if it is to gain fields later: where any other field was allowed before,
+    /// old data may have anything under the new name.
+    ///
+    /// ```
+    /// use wasmill_guest::{Descriptor, JsonSchema};
+    ///
+    /// #[derive(JsonSchema, serde::Deserialize)]
+    /// #[schemars(crate = "wasmill_guest::schemars")]
+    /// #[serde(deny_unknown_fields)]
+    /// struct Placed {
+    ///     order_id: String,
+    ///     #[serde(default)]
+    ///     pence: u64,
+    /// }
+    ///
+    /// let descriptor = Descriptor::new("orders", "1.0.0").schema::<Placed>("order.placed", 1);
+    /// # let _ = descriptor;
+    /// ```
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn schema<T: schemars::JsonSchema>(mut self, event_type: impl Into<String>, version: u32) -> Self {
+        // Each by itself: what one refers to stands in its own `$defs`.
+        let settings = schemars::generate::SchemaSettings::draft2020_12();
+        let schema = settings.into_generator().into_root_schema_for::<T>();
+        self.schemas.push(DeclaredSchema { r#type: event_type.into(), version, schema });
         self
     }
 
@@ -108,5 +155,64 @@ impl Subscription {
     pub fn of_types<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
         self.types.extend(patterns.into_iter().map(Into::into));
         self
+    }
+}
+
+#[cfg(all(test, feature = "schema"))]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Placed {
+        order_id: String,
+        /// In pence.
+        amount: i64,
+        #[serde(default)]
+        lines: Vec<Line>,
+        note: Option<String>,
+    }
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    enum Line {
+        Article { sku: String },
+        Voucher,
+    }
+
+    /// The host's own tests register this text.
+    #[test]
+    fn a_type_gives_its_schema() {
+        let descriptor = Descriptor::new("orders", "1.0.0").schema::<Placed>("order.placed", 2);
+        let json: serde_json::Value = serde_json::from_str(&descriptor.to_json()).expect("it is JSON");
+        let [declared] = json["schemas"].as_array().expect("a list").as_slice() else { panic!("one: {json}") };
+        assert_eq!((&declared["type"], &declared["version"]), (&"order.placed".into(), &2.into()));
+        let wanted = serde_json::json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Placed",
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["orderId", "amount"],
+            "properties": {
+                "orderId": { "type": "string" },
+                "amount": { "description": "In pence.", "type": "integer", "format": "int64" },
+                "lines": { "type": "array", "items": { "$ref": "#/$defs/Line" } },
+                "note": { "type": ["string", "null"] }
+            },
+            "$defs": { "Line": { "oneOf": [
+                { "type": "string", "enum": ["Voucher"] },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["Article"],
+                    "properties": { "Article": {
+                        "type": "object", "required": ["sku"], "properties": { "sku": { "type": "string" } }
+                    } }
+                }
+            ] } }
+        });
+        assert_eq!(declared["schema"], wanted);
+        assert!(!Descriptor::new("a", "1").to_json().contains("schemas"), "nothing is said of none");
     }
 }

@@ -68,6 +68,8 @@ pub use event::{Event, EventId};
 pub use events::{AnyEvent, EventSet};
 pub use failure::{Disposition, Failure};
 pub use projection::Projection;
+#[cfg(feature = "schema")]
+pub use schemars::{self, JsonSchema};
 pub use state::{Document, Page, Prefetch, Scan, State};
 
 /// What the macros of this crate expand to. Not for use by hand.

@@ -11,13 +11,14 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 10] = [
+const PROTOS: [&str; 11] = [
     "wasmill/v1/event.proto",
     "wasmill/v1/log.proto",
     "wasmill/v1/stream.proto",
     "wasmill/v1/group.proto",
     "wasmill/v1/queue.proto",
     "wasmill/v1/schedule.proto",
+    "wasmill/v1/schema.proto",
     "wasmill/v1/receipt.proto",
     "wasmill/v1/replay.proto",
     "wasmill/v1/plugin.proto",

@@ -32,4 +32,5 @@ mod queues;
 mod receipts;
 mod replays;
 mod schedules;
+mod schemas;
 mod tidy;

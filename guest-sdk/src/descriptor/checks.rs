@@ -30,11 +30,31 @@ impl Descriptor {
         if self.collections.len() > 64 {
             return Some(format!("{} collections are declared, at most 64 may be", self.collections.len()));
         }
+        #[cfg(feature = "schema")]
+        if let Some(fault) = self.schema_fault() {
+            return Some(fault);
+        }
         self.collections
             .iter()
             .map(|declared| declared.name)
             .find(|name| !(1..=64).contains(&name.len()) || !name.chars().all(|c| plain(c) || c == '_'))
             .map(|name| format!("the collection `{name}` is not 1 to 64 of a-z, 0-9, - and _"))
+    }
+}
+
+#[cfg(feature = "schema")]
+impl Descriptor {
+    fn schema_fault(&self) -> Option<String> {
+        if self.schemas.len() > 64 {
+            return Some(format!("{} schemas are declared, at most 64 may be", self.schemas.len()));
+        }
+        let named =
+            |declared: &&super::DeclaredSchema| declared.version == 0 || !(1..=200).contains(&declared.r#type.len());
+        let wrong = self.schemas.iter().find(named)?;
+        let (event_type, version) = (&wrong.r#type, wrong.version);
+        Some(format!(
+            "the schema of `{event_type}` in version {version}: a type has 1 to 200 bytes, versions begin with 1"
+        ))
     }
 }
 

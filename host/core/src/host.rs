@@ -24,6 +24,7 @@ use crate::projection::runner::RunnerContext;
 use crate::receipt::{self, Receipts};
 use crate::replay::Replays;
 use crate::schedule::{self, Schedules};
+use crate::schema::Schemas;
 use crate::store::{Store, StoreError};
 use crate::stream::config::StreamConfig;
 use crate::stream::configs::StreamConfigs;
@@ -60,6 +61,7 @@ pub struct Host {
     pub plugins: Plugins,
     pub projections: Projections,
     pub groups: Groups,
+    pub schemas: Schemas,
     pub schedules: Schedules,
     pub receipts: Receipts,
     pub replays: Replays,
@@ -109,15 +111,18 @@ impl Host {
         };
         let stream_configs = StreamConfigs::new(Arc::clone(&store), committer.clone(), options.stream_defaults);
         stream_configs.reload().await?;
+        let schemas = Schemas::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+        schemas.reload().await?;
         let others = Others {
             store: Arc::clone(&store),
             tail: Arc::clone(&tail),
             configs: stream_configs.clone(),
+            schemas: schemas.clone(),
             revision: head.revision,
         };
         tasks.spawn("follow", others.run(tasks.stop_token()));
-        let publisher =
-            Publisher::new(Arc::clone(&store), committer.clone(), Arc::clone(&clock), stream_configs.clone());
+        let with = (Arc::clone(&store), committer.clone(), Arc::clone(&clock));
+        let publisher = Publisher::new(with, stream_configs.clone(), schemas.clone());
         let streams = Streams {
             store: Arc::clone(&store),
             committer: committer.clone(),
@@ -191,6 +196,7 @@ impl Host {
             plugins,
             projections,
             groups,
+            schemas,
             schedules,
             receipts,
             replays,

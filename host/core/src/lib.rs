@@ -23,6 +23,7 @@ pub mod record;
 pub mod tasks;
 mod timer;
 
+pub mod schema;
 pub mod stream;
 
 pub mod group;

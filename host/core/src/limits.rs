@@ -111,6 +111,40 @@ pub mod stream {
     pub const BATCH_DELAY_MS_MAX: u64 = 60_000;
 }
 
+/// Schemas of event types.
+pub mod schema {
+    use super::KIB;
+
+    /// One JSON Schema, as text.
+    pub const SCHEMA_BYTES_MAX: usize = 64 * KIB;
+    /// What is known of each is kept in memory; its schemas are not.
+    pub const TYPES_MAX: usize = 10_000;
+    pub const VERSIONS_MAX: usize = 256;
+    /// Of one registration.
+    pub const AT_ONCE_MAX: usize = super::plugin::ENTRIES_MAX;
+    /// Schemas that may apply to one place of an event's data, through `$ref`, `allOf` and the like: the
+    /// work that a schema can make of a small event.
+    pub const APPLIED_AT_ONCE_MAX: usize = 4_096;
+    /// Looks at data, in bytes of it, that a schema may come to which looks at each level in several ways.
+    pub const LOOKS_MAX: usize = 64 * 1_024 * KIB;
+    /// Of a compiled regular expression.
+    pub const PATTERN_BYTES_MAX: usize = 1_024 * KIB;
+    /// Compiled schemas that are kept, and the bytes of their texts; compiled they take some ten times that.
+    pub const CACHED_MAX: usize = 1_000;
+    pub const CACHED_BYTES_MAX: usize = 4 * 1_024 * KIB;
+    /// Pairs of schemas that one comparison looks at; what is left then counts as not comparable.
+    pub const COMPARED_MAX: usize = 20_000;
+    /// How deep it goes into schemas, and from one `$ref` to the next.
+    pub const COMPARED_DEPTH_MAX: usize = 200;
+    /// Incompatibilities that are listed, and violations of one event.
+    pub const LISTED_MAX: usize = 50;
+    pub const VIOLATIONS_MAX: usize = 10;
+    /// Of the words for one.
+    pub const TEXT_BYTES_MAX: usize = 300;
+    /// Attempts to register while others do.
+    pub const TRIES_MAX: usize = 10;
+}
+
 /// Bounds of consumer groups.
 pub mod group {
     use std::time::Duration;

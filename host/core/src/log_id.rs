@@ -56,6 +56,10 @@ pub const SCHEDULE_FAILED: u32 = 4021;
 
 pub const UPCAST_FAILED: u32 = 6001;
 pub const UPCASTERS_CHANGED: u32 = 6002;
+pub const SCHEMA_REGISTERED: u32 = 6010;
+pub const SCHEMA_DELETED: u32 = 6011;
+pub const SCHEMA_MODE_CHANGED: u32 = 6012;
+pub const SCHEMA_UNREADABLE: u32 = 6013;
 
 pub const PLUGIN_DEPLOYED: u32 = 9001;
 pub const PLUGIN_REFUSED: u32 = 9002;

@@ -197,6 +197,33 @@ pub fn face(code: Code) -> Face {
             "One that is done or cancelled does not go on: start another. One for a group or a plugin is not received \
              by a client.",
         ),
+        Code::SchemaNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such schema",
+            "`wasmill schema list` shows those that there are. Where an event was refused, its stream requires a schema \
+             for each type and version: register one, or correct `type` and `schemaVersion`.",
+        ),
+        Code::SchemaConflict => face(
+            Grpc::AlreadyExists,
+            Http::CONFLICT,
+            "The version has another schema",
+            "A schema never changes once it is registered. Register the new one as the next version.",
+        ),
+        Code::SchemaIncompatible => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "The schema does not go with the version beside it",
+            "Each detail says where, what changed, and why that breaks something. Change the schema, or say with \
+             `wasmill schema compatibility TYPE MODE` what new versions have to go with.",
+        ),
+        Code::SchemaViolation => face(
+            Grpc::InvalidArgument,
+            Http::UNPROCESSABLE_ENTITY,
+            "An event breaks the schema of its type",
+            "Each detail names the event by its index, the place in its data, and what was expected. Nothing of the \
+             append was stored. `wasmill schema show TYPE` shows the schema.",
+        ),
         Code::PluginNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,

@@ -17,6 +17,7 @@ mod receipts;
 mod replays;
 mod rights;
 mod schedules;
+mod schemas;
 mod stream_configs;
 
 mod groups;

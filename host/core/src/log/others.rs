@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::tail::Tail;
 use crate::log_id;
+use crate::schema::Schemas;
 use crate::store::{Store, StoreError};
 use crate::stream::configs::StreamConfigs;
 use crate::tasks::chain;
@@ -21,6 +22,7 @@ pub struct Others {
     pub store: Arc<dyn Store>,
     pub tail: Arc<Tail>,
     pub configs: StreamConfigs,
+    pub schemas: Schemas,
     /// The revision of the store that this host's memory is of.
     pub revision: u64,
 }
@@ -61,6 +63,7 @@ impl Others {
         // Which events were removed is not told.
         self.tail.restart(head.next_position);
         self.configs.reload().await?;
+        self.schemas.reload().await?;
         self.revision = head.revision;
         Ok(())
     }

@@ -59,8 +59,8 @@ pub struct Head {
     pub next_position: Position,
     /// Made when the log was; part of every resume token.
     pub log_id: Uuid,
-    /// Counts removals of events and changes of stream configurations: what a host remembers of either
-    /// is stale when it has moved.
+    /// Counts removals of events, and changes of stream configurations and of schemas: what a host
+    /// remembers of any of them is stale when it has moved.
     pub revision: u64,
 }
 

@@ -254,6 +254,7 @@ impl Snapshot {
                 | Change::CreateGeneration(_)
                 | Change::DropDocuments { .. }
                 | Change::PutStreamConfig { .. }
+                | Change::Revise
                 | Change::RemoveEvents { .. }
                 | Change::ForgetRemoved { .. }
                 | Change::RemovePlugin { .. } => continue,
@@ -338,6 +339,7 @@ impl Snapshot {
                 | Change::SetGenerationState { .. }
                 | Change::DropDocuments { .. }
                 | Change::PutStreamConfig { .. }
+                | Change::Revise
                 | Change::SetStream { .. }
                 | Change::RemoveEvents { .. }
                 | Change::ForgetRemoved { .. }

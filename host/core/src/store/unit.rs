@@ -151,6 +151,9 @@ pub enum Change {
         exact: bool,
         config: Option<String>,
     },
+    /// Raises the [revision](crate::store::Head::revision): what hosts remember of documents that this unit
+    /// changes is stale.
+    Revise,
     /// Hides the stream's events below `truncate_before`, which never steps back, and may delete it. Only
     /// an append makes a deleted stream live again.
     SetStream {
@@ -187,7 +190,8 @@ impl Change {
             | Change::CreateGeneration(_)
             | Change::SetGenerationState { .. }
             | Change::DropGeneration { .. }
-            | Change::RemovePlugin { .. } => ROW,
+            | Change::RemovePlugin { .. }
+            | Change::Revise => ROW,
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct StreamConfig {
     #[serde(skip_serializing_if = "is_default")]
     pub receipts: ReceiptsConfig,
     #[serde(skip_serializing_if = "is_default")]
+    pub schema: SchemaConfig,
+    #[serde(skip_serializing_if = "is_default")]
     pub batching: BatchingConfig,
     #[serde(skip_serializing_if = "is_default")]
     pub limits: LimitsConfig,
@@ -165,6 +167,25 @@ pub enum OnUnread {
     Notify,
     /// A copy goes to the stream's `deadLetter.stream`, or to `receipts.stream` if it has none.
     DeadLetter,
+}
+
+/// Whether events keep the schemas of their types: see [`crate::schema`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct SchemaConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+}
+
+/// Which events are validated when they are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validation {
+    None,
+    /// Those whose type and version have a schema.
+    Known,
+    /// All; one without a schema is refused.
+    Required,
 }
 
 /// Bounds below those of the host.
@@ -307,6 +328,7 @@ impl StreamConfig {
                 keep_seconds: Some(limits::RECEIPTS_KEPT_SECONDS),
                 groups: Some(false),
             },
+            schema: SchemaConfig { validation: Some(Validation::None) },
             batching: BatchingConfig { max_events: Some(100), max_delay_ms: Some(0) },
             limits: LimitsConfig {
                 max_event_bytes: Some(publish::EVENT_DATA_BYTES_MAX as u64),
@@ -331,11 +353,12 @@ impl StreamConfig {
         }
         // Taken apart in full, so that a new field cannot be forgotten.
         let Self { kind, delivery, scope, auto_create, deletion, delete_when_empty_after_seconds, .. } = other;
-        let Self { retention, dead_letter, receipts, batching, limits, access, .. } = other;
+        let Self { retention, dead_letter, receipts, schema, batching, limits, access, .. } = other;
         let RetentionConfig { max_age_seconds, max_events, max_bytes } = retention;
         let DeadLetterConfig { enabled, max_deliveries, stream, parked_keys } = dead_letter;
         let ReceiptsConfig { unread_after_seconds, on_unread, max_reminders, .. } = receipts;
         let ReceiptsConfig { stream: reminder_stream, keep_seconds, groups, .. } = receipts;
+        let SchemaConfig { validation } = schema;
         let BatchingConfig { max_events: batch_events, max_delay_ms } = batching;
         let LimitsConfig { max_event_bytes, max_append_events } = limits;
         let AccessConfig { publish, read } = access;
@@ -361,6 +384,7 @@ impl StreamConfig {
         take(&mut own.stream, reminder_stream, took, "receipts.stream");
         take(&mut own.keep_seconds, keep_seconds, took, "receipts.keepSeconds");
         take(&mut own.groups, groups, took, "receipts.groups");
+        take(&mut self.schema.validation, validation, took, "schema.validation");
         take(&mut self.batching.max_events, batch_events, took, "batching.maxEvents");
         take(&mut self.batching.max_delay_ms, max_delay_ms, took, "batching.maxDelayMs");
         take(&mut self.limits.max_event_bytes, max_event_bytes, took, "limits.maxEventBytes");
@@ -425,6 +449,6 @@ mod tests {
         whole.dead_letter.stream = Some("parked".into());
         let mut fields = 0;
         taken.take_over(&whole, |_| fields += 1);
-        assert_eq!((taken, fields), (whole, 25));
+        assert_eq!((taken, fields), (whole, 26));
     }
 }

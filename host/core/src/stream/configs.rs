@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::config::{InvalidConfig, StreamConfig};
+use super::config::{InvalidConfig, StreamConfig, Validation};
 use super::effective::{Access, Caller, Effective};
 use crate::code::{Code, Problem};
 use crate::limits::stream as limits;
@@ -97,6 +97,7 @@ struct Rules {
     /// Nothing keeps a stream from clients that read.
     open_to_readers: bool,
     group_receipts: bool,
+    validates: bool,
     /// What was asked for lately; emptied when it is full.
     known: RwLock<HashMap<StreamName, Arc<Effective>>>,
 }
@@ -168,6 +169,11 @@ impl StreamConfigs {
     /// Whether that is so for any stream, so that there is no need to ask for each.
     pub fn notes_any_group_receipts(&self) -> bool {
         self.rules().group_receipts
+    }
+
+    /// Whether events of any stream are validated, so that there is no need to ask for each.
+    pub(crate) fn validates_any(&self) -> bool {
+        self.rules().validates
     }
 
     /// True when clients may read every stream, so that there is no need to ask for each.
@@ -276,7 +282,9 @@ impl Rules {
         let open_to_readers = open(defaults) && records.values().all(|config| open(config));
         let wanted = |config: &StreamConfig| config.receipts.groups == Some(true);
         let group_receipts = wanted(defaults) || records.values().any(|config| wanted(config));
-        Self { records, patterns, default, open_to_readers, group_receipts, known: RwLock::default() }
+        let validating = |config: &StreamConfig| config.schema.validation.is_some_and(|on| on != Validation::None);
+        let validates = validating(defaults) || records.values().any(|config| validating(config));
+        Self { records, patterns, default, open_to_readers, group_receipts, validates, known: RwLock::default() }
     }
 
     fn effective(&self, stream: &StreamName, defaults: &StreamConfig) -> Arc<Effective> {

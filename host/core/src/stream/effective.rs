@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::config::{AccessBy, Deletion, Scope, StreamConfig};
+use super::config::{AccessBy, Deletion, Scope, StreamConfig, Validation};
 use crate::limits::publish as limits;
 
 /// What holds for a stream. Every field that has a default is there.
@@ -82,6 +82,10 @@ impl Effective {
 
     pub fn append_events_max(&self) -> usize {
         bounded(self.0.limits.max_append_events, limits::APPEND_EVENTS_MAX)
+    }
+
+    pub fn validation(&self) -> Validation {
+        self.0.schema.validation.unwrap_or(Validation::None)
     }
 
     /// What is the host's own business is always allowed.

@@ -11,6 +11,7 @@ mod receipts;
 mod replays;
 mod retention;
 mod schedules;
+mod schemas;
 mod shared;
 mod support;
 mod transactions;

@@ -21,6 +21,7 @@ use crate::proto::queue_service_client::QueueServiceClient;
 use crate::proto::receipt_service_client::ReceiptServiceClient;
 use crate::proto::replay_service_client::ReplayServiceClient;
 use crate::proto::schedule_service_client::ScheduleServiceClient;
+use crate::proto::schema_service_client::SchemaServiceClient;
 use crate::proto::stream_service_client::StreamServiceClient;
 
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7400";
@@ -153,6 +154,10 @@ impl Client {
 
     pub(crate) fn schedules(&self) -> ScheduleServiceClient<Connection> {
         ScheduleServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn schemas(&self) -> SchemaServiceClient<Connection> {
+        SchemaServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn receipts(&self) -> ReceiptServiceClient<Connection> {

@@ -20,6 +20,7 @@ mod read;
 mod receipt;
 mod replay;
 mod schedule;
+mod schema;
 mod scratch;
 mod serve;
 mod stream;
@@ -83,6 +84,9 @@ enum Command {
     /// Schedules: events that are published at a time, once or again and again
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// Schemas of event types: register, compare, and check data against them
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Receipts: who was delivered, and who has read, which event
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
@@ -150,6 +154,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Group(command) => group::run(command, output).await,
         // So has `take`.
         Command::Queue(command) => queue::run(command, output).await,
+        Command::Schema(command) => until_interrupted(schema::run(command, output)).await,
         Command::Schedule(command) => until_interrupted(schedule::run(command, output)).await,
         Command::Receipt(command) => until_interrupted(receipt::run(command, output)).await,
         // A replay that is watched goes on without its watcher, which says so.
@@ -280,6 +285,16 @@ mod tests {
             "wasmill schedule put remind --stream s --type t --data {} --in 90s --missed skip",
             "wasmill schedule put remind --stream s --type t --data {} --every 10m",
             "wasmill schedule put remind --stream s --type t --data {} --cron @daily --time-zone Europe/Berlin",
+            "wasmill schema register order.placed order.json --version 2",
+            "wasmill schema register order.placed -",
+            "wasmill schema check order.placed order.json --version 2",
+            "wasmill schema list --after a --limit 10",
+            "wasmill schema show order.placed",
+            "wasmill schema show order.placed --version 2",
+            "wasmill schema compatibility order.placed",
+            "wasmill schema compatibility order.placed full",
+            "wasmill schema validate --type order.placed --version 2 data.json",
+            "wasmill schema delete order.placed --version 2 --force",
             "wasmill schedule list --after a --limit 10",
             "wasmill schedule show remind",
             "wasmill schedule pause remind",
@@ -352,6 +367,9 @@ mod tests {
             "wasmill queue put mail mails.jsonl --type mail.due --data {}",
             "wasmill queue put mail --type mail.due",
             "wasmill queue take mail --wait 5",
+            "wasmill schema compatibility order.placed sideways",
+            "wasmill schema delete order.placed",
+            "wasmill schema validate data.json",
             "wasmill schedule put remind --stream s --type t --data {}",
             "wasmill schedule put remind --stream s --type t --data {} --every 10m --in 5s",
             "wasmill schedule put remind --stream s --type t --data {} --every 10m --time-zone UTC",

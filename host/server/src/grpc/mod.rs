@@ -10,6 +10,7 @@ mod queue;
 mod receipt;
 mod replay;
 mod schedule;
+mod schema;
 pub(crate) mod status;
 mod stream;
 
@@ -30,6 +31,7 @@ use crate::proto::queue_service_server::{QueueServiceServer, SERVICE_NAME as QUE
 use crate::proto::receipt_service_server::{ReceiptServiceServer, SERVICE_NAME as RECEIPT};
 use crate::proto::replay_service_server::{ReplayServiceServer, SERVICE_NAME as REPLAY};
 use crate::proto::schedule_service_server::{SERVICE_NAME as SCHEDULE, ScheduleServiceServer};
+use crate::proto::schema_service_server::{SERVICE_NAME as SCHEMA, SchemaServiceServer};
 use crate::proto::stream_service_server::{SERVICE_NAME as STREAM, StreamServiceServer};
 
 const MIB: usize = 1024 * 1024;
@@ -40,7 +42,7 @@ const CHUNK_MESSAGE_BYTES_MAX: usize = 2 * MIB;
 /// Everything else is names and numbers; a filter may be long.
 const SMALL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
-const SERVICES: [&str; 9] = [LOG, STREAM, GROUP, QUEUE, SCHEDULE, RECEIPT, REPLAY, PLUGIN, PROJECTION];
+const SERVICES: [&str; 10] = [LOG, STREAM, GROUP, QUEUE, SCHEDULE, SCHEMA, RECEIPT, REPLAY, PLUGIN, PROJECTION];
 
 const _: () = assert!(CHUNK_MESSAGE_BYTES_MAX < plugin_limits::COMPONENT_BYTES_MAX);
 
@@ -66,6 +68,7 @@ impl Grpc {
         let group = GroupServiceServer::new(group::GroupApi(Arc::clone(&app)));
         let queue = QueueServiceServer::new(queue::QueueApi(Arc::clone(&app)));
         let schedule = ScheduleServiceServer::new(schedule::ScheduleApi(Arc::clone(&app)));
+        let schema = SchemaServiceServer::new(schema::SchemaApi(Arc::clone(&app)));
         let receipt = ReceiptServiceServer::new(receipt::ReceiptApi(Arc::clone(&app)));
         let replay = ReplayServiceServer::new(replay::ReplayApi(Arc::clone(&app)));
         let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
@@ -76,6 +79,7 @@ impl Grpc {
             .add_service(group.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(queue.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(schedule.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
+            .add_service(schema.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(receipt.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(replay.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))

@@ -27,6 +27,7 @@ pub(crate) mod replay_out;
 mod replays;
 pub(crate) mod schedule_out;
 mod schedules;
+mod schemas;
 mod streams;
 mod subscriptions;
 
@@ -133,6 +134,20 @@ fn table() -> Vec<Route> {
         ),
         route("/api/schedules/{name}/pause", POST, post(schedules::pause)),
         route("/api/schedules/{name}/resume", POST, post(schedules::resume)),
+        route("/api/schemas", GET, get(schemas::list)),
+        route("/api/schemas/{type}", &["GET", "POST"], get(schemas::show_type).post(schemas::register)),
+        route("/api/schemas/{type}/check", POST, post(schemas::check)),
+        route(
+            "/api/schemas/{type}/compatibility",
+            &["GET", "PUT"],
+            get(schemas::compatibility).put(schemas::set_compatibility),
+        ),
+        route(
+            "/api/schemas/{type}/versions/{version}",
+            &["DELETE", "GET", "PUT"],
+            get(schemas::show).put(schemas::put).delete(schemas::delete),
+        ),
+        route("/api/schemas/{type}/versions/{version}/validate", POST, post(schemas::validate)),
         route("/api/event-streams/{name}/receipts", &["GET", "POST"], get(receipts::of_event).post(receipts::note)),
         route("/api/event-streams/{name}/consumers", GET, get(receipts::consumers)),
         route("/api/consumers/{consumer}", GET, get(receipts::streams_of)),

@@ -47,6 +47,10 @@ impl Changes {
                     let revise = sqlx::query("update log_head set revision = revision + 1");
                     vec![configs::put(pattern, *exact, config.as_deref()), revise]
                 }
+                Change::Revise => {
+                    all.revises = true;
+                    vec![sqlx::query("update log_head set revision = revision + 1")]
+                }
                 // Those stand alone and are prepared beforehand.
                 Change::SetStream { .. } | Change::RemoveEvents { .. } | Change::ForgetRemoved { .. } => continue,
             };

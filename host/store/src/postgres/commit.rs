@@ -292,7 +292,7 @@ fn lost() -> sqlx::Error {
 
 /// Whether nothing but a lock on the head makes it certain what the unit sees or changes.
 fn needs_the_head(unit: &Unit) -> bool {
-    let configures = |change: &Change| matches!(change, Change::PutStreamConfig { .. });
+    let configures = |change: &Change| matches!(change, Change::PutStreamConfig { .. } | Change::Revise);
     let only_checks = unit.appends.is_empty() && !unit.checks.is_empty();
     only_checks || unit.stands_alone() || unit.changes.iter().any(configures)
 }

@@ -37,6 +37,7 @@ impl Changes {
                 Change::DropGeneration { generation } => plugins::forget(*generation),
                 Change::RemovePlugin { name } => plugins::remove(name),
                 Change::PutStreamConfig { pattern, exact, config } => configs::put(pattern, *exact, config.as_deref()),
+                Change::Revise => sqlx::query("update log_head set revision = revision + 1"),
                 // Those stand alone and are prepared beforehand.
                 Change::SetStream { .. } | Change::RemoveEvents { .. } | Change::ForgetRemoved { .. } => continue,
             };

@@ -291,6 +291,7 @@ impl Run {
                 exact: self.random.percent(50),
                 config: self.random.percent(70).then(|| format!("{{\"n\":{}}}", self.random.below(9))),
             },
+            11 if self.random.percent(30) => Change::Revise,
             _ => self.plugin_change(),
         }
     }

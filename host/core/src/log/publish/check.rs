@@ -9,7 +9,7 @@ use crate::limits::publish as limits;
 use crate::name;
 
 /// Broken rules that one answer lists; a thousand equal mistakes need no thousand lines.
-const BROKEN_RULES_MAX: usize = 20;
+pub(super) const BROKEN_RULES_MAX: usize = 20;
 
 /// Where an event stands in what was handed in.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,13 @@ pub enum AppendError {
     EventTooLarge { limit: usize, details: Vec<Detail> },
     #[error("events break the rules; nothing was appended")]
     InvalidEvents(Vec<Detail>),
+    /// Against the schemas of their types, which the stream asks for.
+    #[error("events break the schemas of their types; nothing was appended")]
+    SchemaViolation(Vec<Detail>),
+    #[error("the stream takes only events whose type and version have a schema; nothing was appended")]
+    SchemaNotFound(Vec<Detail>),
+    #[error("a schema could not be read")]
+    Schema(#[source] StoreError),
     #[error("the transaction breaks the rules; nothing was appended")]
     InvalidTransaction(Vec<Detail>),
     /// A stream's configuration does not let an append make it.
@@ -56,6 +63,9 @@ impl From<AppendError> for Problem {
             AppendError::TooManyForStream(details) => with(Code::AppendTooLarge, details),
             AppendError::EventTooLarge { details, .. } => with(Code::EventTooLarge, details),
             AppendError::InvalidEvents(details) => with(Code::InvalidEvent, details),
+            AppendError::SchemaViolation(details) => with(Code::SchemaViolation, details),
+            AppendError::SchemaNotFound(details) => with(Code::SchemaNotFound, details),
+            AppendError::Schema(store) => Problem::from(&store),
             AppendError::InvalidTransaction(details) => with(Code::InvalidArgument, details),
             AppendError::StreamNotFound { missing, beside } => {
                 let missing = missing.iter().map(|stream| Detail {

@@ -4,6 +4,7 @@ mod check;
 mod error;
 mod origin;
 mod prepare;
+mod schema;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::commit::{CommitError, Committer, Submitted};
 use crate::clock::Clock;
 use crate::event::NewEvent;
 use crate::name::StreamName;
+use crate::schema::Schemas;
 use crate::store::{AppendCondition, Appended, Expected, Rejection, Store, Unit};
 use crate::stream::configs::StreamConfigs;
 
@@ -50,6 +52,7 @@ pub struct Publisher {
     committer: Committer,
     clock: Arc<dyn Clock>,
     configs: StreamConfigs,
+    schemas: Schemas,
 }
 
 /// An append on its way to the store, where dropping this does not stop it.
@@ -92,8 +95,12 @@ impl InFlight {
 }
 
 impl Publisher {
-    pub fn new(store: Arc<dyn Store>, committer: Committer, clock: Arc<dyn Clock>, configs: StreamConfigs) -> Self {
-        Self { store, committer, clock, configs }
+    pub fn new(
+        (store, committer, clock): (Arc<dyn Store>, Committer, Arc<dyn Clock>),
+        configs: StreamConfigs,
+        schemas: Schemas,
+    ) -> Self {
+        Self { store, committer, clock, configs, schemas }
     }
 
     /// Returns when the events are durable. Nothing is stored on an error, but for the unknown

@@ -36,6 +36,9 @@ impl Publisher {
         check_conditions(&transaction.conditions, &mut broken);
         check_named_once(&transaction, &mut broken);
         broken.into_result()?;
+        if self.configs.validates_any() {
+            self.validate(&transaction.appends, &streams, form).await?;
+        }
         let events = transaction.appends.iter_mut().flat_map(|append| &mut append.events).collect();
         origin::inherit(&*self.store, events).await.map_err(AppendError::Store)?;
         let appends = self.encode(&transaction.appends, streams)?;

@@ -165,6 +165,9 @@ pub(super) async fn stream_configurations_are_kept(store: &impl Store) {
         commit_one(store, unit).await;
     }
     changed(store, revision, "other hosts are told of a configuration").await;
+    let revision = store.head().await.expect("read").revision;
+    commit_one(store, Unit::change(vec![Change::Revise])).await;
+    changed(store, revision, "other hosts are told of what is revised").await;
     let record = |pattern: &str, exact, config: &str| StreamConfigRecord {
         pattern: pattern.into(),
         exact,

@@ -191,6 +191,7 @@ impl Inner {
                 };
                 self.head.revision += 1;
             }
+            Change::Revise => self.head.revision += 1,
             Change::SetStream { stream, truncate_before, state } => {
                 if let Some(stream) = self.streams.get_mut(stream) {
                     let info = &mut stream.info;

@@ -153,7 +153,7 @@ impl Wrong {
         let revision = inner.head.revision;
         let untold = unit.changes.iter().any(|change| match change {
             Change::RemoveEvents { .. } => self.is(Bug::RemovalUntold),
-            Change::PutStreamConfig { .. } => self.is(Bug::ConfigurationUntold),
+            Change::PutStreamConfig { .. } | Change::Revise => self.is(Bug::ConfigurationUntold),
             Change::SetStream { .. } => self.is(Bug::TruncationUntold),
             _ => false,
         });
