@@ -128,7 +128,8 @@ impl Plugins {
                     // The serving one has moved on meanwhile.
                     Ok(Swap::NotYet) => {}
                     Ok(Swap::Unconfirmed(mut settings)) => {
-                        let confirmed = settings.wait_for(|settings| !settings.confirm_swap);
+                        // They are touched by a confirmation too, which leaves them as they are.
+                        let confirmed = settings.changed();
                         let stopped = progress.wait_for(|progress| over(progress.phase));
                         tokio::select! {
                             _ = confirmed => {}
@@ -151,8 +152,10 @@ impl Plugins {
         if old.as_ref().is_some_and(|old| building.next() < old.next()) {
             return Ok(Swap::NotYet);
         }
+        // Before looking: a confirmation that comes now is not missed.
+        let settings = current.settings.subscribe();
         if old.is_some() && current.settings().confirm_swap && !building.is_confirmed() {
-            return Ok(Swap::Unconfirmed(current.settings.subscribe()));
+            return Ok(Swap::Unconfirmed(settings));
         }
         let serve = Change::SetGenerationState { generation: building.id, state: GenerationState::Serving };
         let mut changes = vec![serve];
