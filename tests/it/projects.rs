@@ -18,9 +18,10 @@ fn tools() -> PathBuf {
 /// Runs a line of shell in a project, with these tools in its path.
 fn shell(line: &str, project: &Path) {
     let path = format!("{}:{}", tools().display(), std::env::var("PATH").unwrap_or_default());
-    let ran = Command::new("bash").args(["-c", line]).current_dir(project).env("PATH", path).stdin(Stdio::null());
+    let mut bash = Command::new("bash");
+    bash.args(["-c", line]).current_dir(project).env("PATH", path).stdin(Stdio::null());
     // Go takes nothing from elsewhere: all that it needs is in the project.
-    let ran = ran.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").output().expect("bash runs");
+    let ran = bash.env("GOPROXY", "off").env("GOTOOLCHAIN", "local").output().expect("bash runs");
     let said = [ran.stdout, ran.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     assert!(ran.status.success(), "{}: {line}: {said}", project.display());
 }
