@@ -152,7 +152,7 @@ impl Host {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         };
-        let plugins = Plugins::new(context, handlers, engine, lifts, tasks.clone());
+        let plugins = Plugins::new(context, handlers, (engine, schemas.clone()), lifts, tasks.clone());
         // Before anyone reads.
         plugins.load_lifts().await.map_err(|error| StartError::Upcasters(Box::new(error)))?;
         if store.is_shared() {

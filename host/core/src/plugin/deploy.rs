@@ -11,6 +11,7 @@ use crate::guest::{ComponentError, GuestError};
 use crate::limits::plugin as limits;
 use crate::log::commit::CommitError;
 use crate::record::PluginRecord;
+use crate::schema::SchemaError;
 use crate::upcast::InvalidLifts;
 
 /// A component that keeps the contract.
@@ -57,6 +58,8 @@ pub enum DeployError {
     Settings(Broken),
     #[error("the upcasters do not go together: {0}")]
     Lifts(#[from] InvalidLifts),
+    #[error("its schemas are refused: {0}")]
+    Schemas(#[from] SchemaError),
     #[error("the handler's group could not be made")]
     Group(#[from] GroupError),
     #[error(transparent)]
@@ -154,6 +157,7 @@ impl From<DeployError> for Problem {
                 let problem = Problem::new(Code::PluginConflict, message);
                 broken.into_iter().fold(problem, |problem, (at, what)| problem.with(at, what))
             }
+            DeployError::Schemas(schemas) => schemas.into(),
             DeployError::Group(group) => group.into(),
             DeployError::NotFound(not_found) => not_found.into(),
             DeployError::NoRevision { .. } | DeployError::WrongKind { .. } => {

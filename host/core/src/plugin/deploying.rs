@@ -19,6 +19,7 @@ use crate::log_id;
 use crate::own;
 use crate::projection::generation::Throttle;
 use crate::record::{GenerationId, GenerationRecord, PluginRecord, RevisionRecord};
+use crate::schema::NewSchema;
 use crate::store::{Change, Unit};
 
 impl Plugins {
@@ -69,6 +70,11 @@ impl Plugins {
             setup: setup.to_json(),
             deployed_at: self.0.context.clock.now(),
         };
+        let schemas: Vec<NewSchema> = checked.descriptor.schemas.iter().map(NewSchema::from).collect();
+        if !schemas.is_empty() {
+            // What is registered stays, should the deployment fail: it is what the plugin's author says of the types.
+            self.0.schemas.register_all(&schemas).await?;
+        }
         let record = self.run_revision(revision, current.as_deref(), component, options.start).await?;
         Ok(Deployed { plugin: record, changed: true })
     }

@@ -21,6 +21,7 @@ use crate::handler;
 use crate::projection::generation::Generation;
 use crate::projection::runner::RunnerContext;
 use crate::record::{GenerationId, GenerationState, PluginRecord};
+use crate::schema::Schemas;
 use crate::store::{Change, Store};
 use crate::tasks::Tasks;
 use crate::upcast::Lifts;
@@ -32,6 +33,7 @@ pub(super) struct Inner {
     pub(super) context: RunnerContext,
     pub(super) handlers: handler::Context,
     pub(super) engine: Arc<dyn GuestEngine>,
+    pub(super) schemas: Schemas,
     /// The upcasters that every reader reads through.
     pub(super) lifts: Lifts,
     pub(super) tasks: Tasks,
@@ -100,7 +102,7 @@ impl Plugins {
     pub(crate) fn new(
         context: RunnerContext,
         handlers: handler::Context,
-        engine: Arc<dyn GuestEngine>,
+        (engine, schemas): (Arc<dyn GuestEngine>, Schemas),
         lifts: Lifts,
         tasks: Tasks,
     ) -> Self {
@@ -108,6 +110,7 @@ impl Plugins {
             context,
             handlers,
             engine,
+            schemas,
             lifts,
             tasks,
             changing: Mutex::default(),

@@ -107,6 +107,7 @@ impl Plugins {
             (status.position, status.processed) = (progress.next, progress.folded);
             status.per_second = progress.rate.per_second(now);
             (status.failure, status.last_failure) = (progress.failure, progress.last_failure);
+            status.dead_letters = progress.parked_events;
             status.state = state_of(progress.phase, status.settings.wanted);
             if progress.next < tail {
                 status.lag_seconds = seconds(now.0 - progress.seen_at.0);

@@ -59,6 +59,8 @@ pub struct Progress {
     pub folded: u64,
     /// `recorded_at` of the newest event that was looked at.
     pub seen_at: Timestamp,
+    /// Events that were passed over, of keys that are parked.
+    pub parked_events: u64,
     /// The newest failure, be it over or not.
     pub last_failure: Option<FailureInfo>,
     /// Events a second, lately.
@@ -161,6 +163,7 @@ impl Generation {
             failure: None,
             folded: 0,
             seen_at: Timestamp(0),
+            parked_events: 0,
             last_failure: None,
             rate: Rate::default(),
         };

@@ -6,6 +6,8 @@ pub mod field;
 pub mod follow;
 pub mod generation;
 pub mod index;
+mod parked;
+mod parts;
 pub mod query;
 pub mod runner;
 pub mod state;

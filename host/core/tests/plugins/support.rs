@@ -115,7 +115,10 @@ struct Instance {
 impl Instance {
     async fn one(&self, at: usize, batch: &mut Batch) -> Result<(), GuestError> {
         let event = batch.events[at].clone();
-        let name = format!("{} {} {}", event.event_type(), event.schema_version(), event.key().unwrap_or("-"));
+        let mut name = format!("{} {} {}", event.event_type(), event.schema_version(), event.key().unwrap_or("-"));
+        if event.event_type() == "shared" {
+            name = "shared".into();
+        }
         let before = batch.state.get("counts", &name).await.map_err(|error| GuestError::State(Arc::new(error)))?;
         let count = before.map_or(0, |count| String::from_utf8_lossy(&count).parse::<u64>().unwrap()) + 1;
         batch.state.put("counts", &name, Some(count.to_string().into())).unwrap();

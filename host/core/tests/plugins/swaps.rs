@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use wasmill_core::event::Position;
 use wasmill_core::plugin::deploy::DeployError;
-use wasmill_core::plugin::settings::Settings;
+use wasmill_core::plugin::settings::{OnFailure, Settings};
+use wasmill_core::plugin::status::State;
 use wasmill_core::projection::query::WaitFor;
 use wasmill_core::record::GenerationState;
 
@@ -111,5 +112,71 @@ async fn a_configuration_is_a_revision() {
     let revisions = host.plugins.revisions("p").await.unwrap();
     assert_eq!(revisions[0].sha256, revisions[1].sha256);
     assert_eq!(revisions[1].setup, r#"{"config":{"rate":"2"},"grants":[]}"#);
+    host.stop().await;
+}
+
+/// A projection that folds by key comes to the same with any number of partitions, which may change at any time.
+#[tokio::test]
+async fn partitions_change_nothing_of_what_comes_out() {
+    let (store, _, host) = fresh().await;
+    deploy(&host, component("projection", "p", json!({ "byKey": true }), &[])).await.unwrap();
+    let mut last = Position(0);
+    for partitions in [1, 4, 2, 16, 1] {
+        host.plugins.change_settings("p", |settings| settings.partitions = Some(partitions)).await.unwrap();
+        let events = (0..100).map(|n| event("a", Some(&format!("k{}", n % 10)))).collect();
+        last = publish(&host, "s", events).await;
+        let wait = Some(WaitFor { position: last, timeout: WaitFor::TIMEOUT_MAX });
+        host.projections.document("p", "counts", "a 1 k0", wait).await.unwrap();
+    }
+    let generation = host.plugins.deployment("p").unwrap().serving().unwrap().id;
+    for key in 0..10 {
+        let count = store.document(generation, "counts", &format!("a 1 k{key}")).await.unwrap().unwrap();
+        assert_eq!(count, "50", "k{key}");
+    }
+    assert_eq!(host.plugins.status("p").await.unwrap().position, Position(last.0 + 1));
+    // One that does not do what it says is found.
+    let events = (0..20).map(|n| event("shared", Some(&format!("k{n}")))).collect();
+    host.plugins.change_settings("p", |settings| settings.partitions = Some(4)).await.unwrap();
+    publish(&host, "s", events).await;
+    let failure = until("it pauses", async || {
+        let status = host.plugins.status("p").await.unwrap();
+        status.failure.filter(|_| status.state == State::Paused)
+    })
+    .await;
+    assert!(failure.reason.contains("`counts/shared`"), "{}", failure.reason);
+    host.stop().await;
+}
+
+/// A key that fails is passed over, and the others go on; a mended revision folds it all.
+#[tokio::test]
+async fn a_projection_that_folds_by_key_may_park_one() {
+    let (store, engine, host) = fresh().await;
+    let by_key =
+        |bad: &[&str], n: u32| component("projection", "p", json!({ "byKey": true, "version": n.to_string() }), bad);
+    deploy(&host, by_key(&["bad"], 1)).await.unwrap();
+    host.plugins.change_settings("p", |settings| settings.on_failure = Some(OnFailure::Park)).await.unwrap();
+    let events = ["a", "bad", "a", "a"].iter().zip(["x", "x", "x", "y"]).map(|(name, key)| event(name, Some(key)));
+    let last = publish(&host, "s", events.collect()).await;
+    let count = async |host: &wasmill_core::host::Host, position, name: &str| {
+        let wait = Some(WaitFor { position, timeout: WaitFor::TIMEOUT_MAX });
+        host.projections.document("p", "counts", name, wait).await.ok().map(|answer| answer.value)
+    };
+    assert_eq!(count(&host, last, "a 1 y").await.unwrap(), "1");
+    assert_eq!(count(&host, last, "a 1 x").await.unwrap(), "1", "what is behind the bad one is passed over");
+    assert_eq!(host.plugins.status("p").await.unwrap().dead_letters, 2);
+    host.stop().await;
+    let host = host_over(&store, &engine).await;
+    let last = publish(&host, "s", vec![event("a", Some("x")), event("a", Some("y"))]).await;
+    assert_eq!(count(&host, last, "a 1 y").await.unwrap(), "2");
+    let status = host.plugins.status("p").await.unwrap();
+    assert_eq!((status.dead_letters, status.state), (3, State::Live), "after a restart too");
+    deploy(&host, by_key(&[], 2)).await.unwrap();
+    until("it is mended", async || {
+        let deployment = host.plugins.deployment("p").unwrap();
+        (deployment.serving().unwrap().revision == 2).then_some(())
+    })
+    .await;
+    assert_eq!(count(&host, last, "a 1 x").await.unwrap(), "3");
+    assert_eq!(host.plugins.status("p").await.unwrap().dead_letters, 0);
     host.stop().await;
 }

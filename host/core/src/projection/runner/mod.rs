@@ -5,19 +5,19 @@
 //! and done again more carefully: up to the failed call as before, then its events one by one, each
 //! with a checkpoint, until the guilty one is found. The projection pauses there.
 
+mod recover;
+
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::generation::{FailureInfo, Generation, Phase, Throttle};
-use super::state::{State, StateError};
+use recover::changes_failed;
+
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Position};
-use crate::guest::{Batch, Disposition, Failure, Guest, GuestEnvironment, GuestError, GuestModule};
-use crate::handler::outbox::Outbox;
+use crate::guest::{Disposition, Failure, GuestEnvironment, GuestError, GuestModule};
 use crate::limits::plugin as limits;
 use crate::log::commit::{CommitError, Committer};
 use crate::log::filter::Filter;
@@ -27,6 +27,10 @@ use crate::metrics::Metrics;
 use crate::plugin::descriptor::Collection;
 use crate::plugin::log::PluginLog;
 use crate::plugin::settings::{Checkpoint, Settings};
+use crate::projection::generation::{Generation, Phase, Throttle};
+use crate::projection::parked::ParkedKeys;
+use crate::projection::parts::{Maker, Parts};
+use crate::projection::state::State;
 use crate::replay::Pacer;
 use crate::store::{Change, PageLimit, Rejection, Store, Unit};
 use crate::upcast::LiftSet;
@@ -61,11 +65,10 @@ pub struct Runner {
     context: RunnerContext,
     subject: Subject,
     follower: LogFollower,
-    guest: Option<Box<dyn Guest>>,
-    /// Calls of this instance.
-    calls: u32,
-    /// `None` only while the guest has it.
-    state: Option<State>,
+    /// What folds, and what was folded.
+    parts: Parts,
+    /// `None` until it was loaded.
+    parked: Option<ParkedKeys>,
     /// The durable checkpoint.
     committed: Position,
     /// Everything before this is in `state`.
@@ -89,6 +92,8 @@ enum Interruption {
     Stop,
     /// The guest failed on `events`.
     Guest { error: GuestError, events: Arc<[Event]> },
+    /// What it has folded cannot be committed, by its own fault.
+    Broken { error: GuestError },
     /// Something else is out of order; the same again later may work.
     Host { reason: String },
 }
@@ -96,15 +101,13 @@ enum Interruption {
 impl Runner {
     pub fn new(context: RunnerContext, subject: Subject) -> Self {
         let from = subject.generation.next();
-        let store = Arc::clone(&context.store);
-        let state = State::indexed(store, subject.generation.id, &subject.collections, from == Position(0));
+        let parts = parts(&context, &subject, from == Position(0));
         Self {
             follower: follow(&context, &subject, from),
             context,
             subject,
-            guest: None,
-            calls: 0,
-            state: Some(state),
+            parts,
+            parked: None,
             committed: from,
             folded: from,
             uncommitted: 0,
@@ -143,6 +146,14 @@ impl Runner {
     /// One checkpoint: folds what is there, up to its bounds, and commits it.
     async fn round(&mut self, stop: &CancellationToken) -> Result<(), Interruption> {
         self.settle_checkpoint().await?;
+        if self.parked.is_none() {
+            let parked = ParkedKeys::load(&*self.context.store, self.subject.generation.id).await;
+            self.parked = Some(parked.map_err(|error| Interruption::Host { reason: error.to_string() })?);
+        }
+        let partitions = if self.subject.by_key { self.subject.settings.borrow().partitions() } else { 1 };
+        if partitions != self.parts.count() && self.parts.is_clean() {
+            self.parts = parts(&self.context, &self.subject, false);
+        }
         let events = match stop.run_until_cancelled(self.throttled()).await {
             Some(events) => events,
             None => return Err(Interruption::Stop),
@@ -186,7 +197,7 @@ impl Runner {
             let throttle = *changes.borrow_and_update();
             let now = self.context.clock.now();
             if throttle.cold {
-                self.guest = None;
+                self.parts.drop_instances();
             }
             if throttle == Throttle::default() {
                 self.pacer = None;
@@ -216,14 +227,23 @@ impl Runner {
     }
 
     fn checkpoint_is_full(&self) -> bool {
-        let state = self.state.as_ref().expect("no call is under way");
         self.uncommitted >= limits::CHECKPOINT_EVENTS_MAX
-            || state.overlay_bytes() > limits::OVERLAY_BYTES_MAX / 4
-            || state.overlay_rows() > crate::limits::commit::DOCUMENTS_MAX / 4
+            || self.parts.overlay_bytes() > limits::OVERLAY_BYTES_MAX / 4
+            || self.parts.overlay_rows() > crate::limits::commit::DOCUMENTS_MAX / 4
     }
 
     /// Hands events to the guest in calls of bounded size.
-    async fn fold(&mut self, mut events: &[Event]) -> Result<(), Interruption> {
+    async fn fold(&mut self, events: &[Event]) -> Result<(), Interruption> {
+        match &mut self.parked {
+            Some(parked) if !parked.is_empty() => {
+                let others: Vec<Event> = events.iter().filter(|event| !parked.passes_over(event)).cloned().collect();
+                self.fold_all(&others).await
+            }
+            _ => self.fold_all(events).await,
+        }
+    }
+
+    async fn fold_all(&mut self, mut events: &[Event]) -> Result<(), Interruption> {
         while !events.is_empty() {
             let (call, rest) = events.split_at(self.call_length(events));
             self.call(call.into()).await?;
@@ -267,28 +287,17 @@ impl Runner {
         if let Some(error) = self.not_lifted(&events) {
             return Err(error);
         }
-        if self.calls >= limits::CALLS_OF_INSTANCE_MAX {
-            self.guest = None;
-        }
-        let mut guest = match self.guest.take() {
-            Some(guest) => guest,
-            None => {
-                self.instantiate().await.map_err(|error| Interruption::Guest { error, events: Arc::clone(&events) })?
-            }
-        };
-        self.calls += 1;
-        self.subject.log.begin_call(self.context.clock.now());
-        let state = self.state.take().expect("no call is under way");
-        let batch = Batch { events: Arc::clone(&events), state, outbox: Outbox::default() };
-        let (batch, outcome) = guest.call(batch).await;
-        self.state = Some(batch.state);
-        match outcome {
+        let log = Arc::clone(&self.subject.log);
+        let config = Arc::clone(&self.subject.config);
+        let memory_bytes_max = self.subject.settings.borrow().memory_bytes_max();
+        let environment = GuestEnvironment { config, log, memory_bytes_max };
+        let maker = Maker { module: Arc::clone(&self.subject.module), environment };
+        let now = self.context.clock.now();
+        match self.parts.fold(&maker, now, &events).await {
             Ok(()) => {
                 self.uncommitted += events.len();
-                self.guest = Some(guest);
                 Ok(())
             }
-            // Whatever the failure left in the instance goes with it.
             Err(error) => Err(Interruption::Guest { error, events }),
         }
     }
@@ -309,20 +318,12 @@ impl Runner {
         Some(Interruption::Guest { error, events: Arc::clone(events) })
     }
 
-    async fn instantiate(&mut self) -> Result<Box<dyn Guest>, GuestError> {
-        let log = Arc::clone(&self.subject.log);
-        self.calls = 0;
-        let config = Arc::clone(&self.subject.config);
-        let memory_bytes_max = self.subject.settings.borrow().memory_bytes_max();
-        self.subject.module.start(GuestEnvironment { config, log, memory_bytes_max }).await
-    }
-
     /// Commits documents and checkpoint in one unit. Without documents the checkpoint may stay behind
     /// in memory for a while: reading the same events again would change nothing.
     async fn commit(&mut self, at_end: bool) -> Result<(), Interruption> {
-        let state = self.state.as_mut().expect("no call is under way");
-        let documents = state.changes().await.map_err(state_failed)?;
+        let mut documents = self.parts.changes().await.map_err(changes_failed)?;
         let told = self.subject.generation.feed.take_note(&documents);
+        documents.extend(self.parked.iter().flat_map(ParkedKeys::changes));
         let (generation, count) = (self.subject.generation.id, documents.len());
         let lag = self.folded.0 - self.committed.0;
         if count > 0 || lag > limits::CHECKPOINT_LAG_MAX {
@@ -335,7 +336,10 @@ impl Runner {
             self.write(changes).await.map_err(commit_failed)?;
             self.committed = self.folded;
         }
-        self.state.as_mut().expect("no call is under way").settle();
+        self.parts.settle();
+        if let Some(parked) = &mut self.parked {
+            parked.settle();
+        }
         let before = self.subject.generation.next();
         self.subject.generation.feed.publish(told, before, self.folded, self.context.clock.now());
         self.report(count, at_end);
@@ -360,8 +364,8 @@ impl Runner {
         match self.write(vec![stay]).await {
             Ok(()) => {}
             Err(CommitError::Rejected(Rejection::Fenced { actual, .. })) if actual == moved_to => {
-                let store = Arc::clone(&self.context.store);
-                self.state = Some(State::indexed(store, generation, &self.subject.collections, false));
+                self.parts = parts(&self.context, &self.subject, false);
+                self.parked = None;
                 // Nobody knows any more what was changed.
                 self.subject.generation.feed.publish(None, self.committed, actual, self.context.clock.now());
                 self.committed = actual;
@@ -382,8 +386,8 @@ impl Runner {
         let events = std::mem::take(&mut self.uncommitted) as u64;
         metrics.projection_events.with_label_values(name).inc_by(events);
         metrics.projection_documents.with_label_values(name).inc_by(documents as u64);
-        if let Some(guest) = &self.guest {
-            let bytes = i64::try_from(guest.memory_bytes()).unwrap_or(i64::MAX);
+        if let Some(bytes) = self.parts.memory_bytes() {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             metrics.plugin_memory_bytes.with_label_values(name).set(bytes);
         }
         let passed = self.suspect.as_ref().is_none_or(|suspect| self.folded.0 >= suspect.end);
@@ -393,11 +397,13 @@ impl Runner {
         let phase = if at_end { Phase::Live } else { Phase::CatchingUp };
         let mut became_live = false;
         let now = self.context.clock.now();
+        let parked = self.parked.as_ref().map_or(0, ParkedKeys::events);
         self.subject.generation.progress.send_modify(|progress| {
             became_live = phase == Phase::Live && progress.phase != Phase::Live;
             progress.next = self.folded;
             progress.phase = phase;
             progress.count(events, now);
+            progress.parked_events = parked;
             if passed {
                 progress.failure = None;
             }
@@ -408,98 +414,10 @@ impl Runner {
         }
     }
 
-    /// Goes back to the last checkpoint and decides how to go on. `Err` ends the runner.
-    async fn recover(&mut self, interruption: Interruption, stop: &CancellationToken) -> Result<(), ()> {
-        self.back_to_checkpoint();
-        match interruption {
-            Interruption::Stop => Err(()),
-            Interruption::Host { reason } => {
-                self.attempts = (self.attempts + 1).min(limits::ATTEMPTS);
-                self.retry_later(reason, None, None, stop).await
-            }
-            Interruption::Guest { error, events } => {
-                self.count_failure(&error);
-                if events.len() > 1 {
-                    let (first, last) = (events[0].position().0, events[events.len() - 1].position().0);
-                    self.suspect = Some(first..last + 1);
-                    return Ok(());
-                }
-                self.attempts += 1;
-                let position = events[0].position();
-                self.suspect = Some(position.0..position.0 + 1);
-                let most = self.subject.settings.borrow().attempts();
-                let (again, after) = worth_repeating(&error, self.attempts, most);
-                if again {
-                    self.retry_later(error.to_string(), Some(position), after, stop).await
-                } else {
-                    self.pause(&error, position, stop).await
-                }
-            }
-        }
-    }
-
-    fn back_to_checkpoint(&mut self) {
-        self.guest = None;
-        self.uncommitted = 0;
-        if let Some(state) = &mut self.state {
-            state.discard();
-        }
-        self.folded = self.committed;
-        self.follower = follow(&self.context, &self.subject, self.committed);
-    }
-
-    fn count_failure(&self, error: &GuestError) {
-        self.context.metrics.plugin_failures.with_label_values(&[self.subject.plugin.as_str(), error.reason()]).inc();
-    }
-
-    async fn retry_later(
-        &mut self,
-        reason: String,
-        position: Option<Position>,
-        after: Option<Duration>,
-        stop: &CancellationToken,
-    ) -> Result<(), ()> {
-        let delay = after.unwrap_or_else(|| self.subject.settings.borrow().back_off(self.attempts));
-        let (plugin, attempts) = (&self.subject.plugin, self.attempts);
-        tracing::warn!(event_id = log_id::PROJECTION_RETRIES, plugin, attempts, reason, "projection retries");
-        self.context.metrics.plugin_retries.with_label_values(&[plugin.as_str()]).inc();
-        self.fail(Phase::Retrying, reason, position);
-        tokio::select! {
-            () = tokio::time::sleep(delay) => Ok(()),
-            () = stop.cancelled() => Err(()),
-        }
-    }
-
-    /// Waits until it is stopped: a rebuild, a new revision or a removal does that.
-    async fn pause(&mut self, error: &GuestError, position: Position, stop: &CancellationToken) -> Result<(), ()> {
-        let (plugin, reason) = (&self.subject.plugin, error.to_string());
-        tracing::error!(
-            event_id = log_id::PROJECTION_PAUSED,
-            plugin,
-            position = position.0,
-            reason,
-            "projection paused"
-        );
-        self.context.metrics.projection_state.with_label_values(&[plugin.as_str()]).set(1);
-        self.fail(Phase::Paused, reason, Some(position));
-        stop.cancelled().await;
-        self.context.metrics.projection_state.with_label_values(&[self.subject.plugin.as_str()]).set(0);
-        Err(())
-    }
-
-    fn fail(&self, phase: Phase, reason: String, position: Option<Position>) {
-        let failure = FailureInfo { reason, position, time: self.context.clock.now(), attempts: self.attempts };
-        self.subject.generation.progress.send_modify(|progress| {
-            progress.phase = phase;
-            progress.last_failure = Some(failure.clone());
-            progress.failure = Some(failure);
-        });
-    }
-
     /// Makes the checkpoint durable that was only in memory, as far as the store still takes it.
     async fn leave(&mut self) {
-        let clean = self.state.as_ref().is_some_and(State::is_clean);
-        if clean && self.folded > self.committed {
+        let parked = self.parked.iter().flat_map(ParkedKeys::changes).next().is_some();
+        if self.parts.is_clean() && !parked && self.folded > self.committed {
             let generation = self.subject.generation.id;
             let change = Change::Advance { generation, from: self.committed, to: self.folded };
             let _ = self.context.committer.commit(Unit::change(vec![change])).await;
@@ -509,27 +427,14 @@ impl Runner {
     }
 }
 
+fn parts(context: &RunnerContext, subject: &Subject, empty: bool) -> Parts {
+    let partitions = if subject.by_key { subject.settings.borrow().partitions() } else { 1 };
+    let (store, generation) = (&context.store, subject.generation.id);
+    Parts::new(partitions, || State::indexed(Arc::clone(store), generation, &subject.collections, empty))
+}
+
 fn follow(context: &RunnerContext, subject: &Subject, from: Position) -> LogFollower {
     context.reader.by(Arc::clone(&subject.lifts)).follow_log(from, subject.filter.clone())
-}
-
-/// Whether a single event's failure may go away, and the guest's own wish for the delay.
-fn worth_repeating(error: &GuestError, attempts: u32, most: u32) -> (bool, Option<Duration>) {
-    match error {
-        GuestError::Failed(Failure { disposition: Disposition::Retry, retry_after_ms, .. }) => {
-            (attempts < most, retry_after_ms.map(|ms| Duration::from_millis(ms.into())))
-        }
-        GuestError::State(error) => (matches!(**error, StateError::Store(_)), None),
-        // The next instance may fare better.
-        GuestError::Trapped { .. } | GuestError::DeadlineExceeded { .. } | GuestError::OutOfMemory { .. } => {
-            (attempts < most, None)
-        }
-        GuestError::Failed(_) | GuestError::Outbox(_) | GuestError::Contract { .. } => (false, None),
-    }
-}
-
-fn state_failed(error: StateError) -> Interruption {
-    Interruption::Host { reason: crate::tasks::chain(&error) }
 }
 
 fn read_failed(error: crate::log::read::ReadError) -> Interruption {
