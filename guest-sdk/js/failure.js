@@ -1,9 +1,6 @@
 /**
- * Why a call failed, and what the host should do about it: throw one from `apply`. Everything that the
- * batch changed is rolled back.
- *
- * `disposition` is "retry" (transient: the same input may work later), "reject" (this event can never
- * work) or "halt" (the plugin cannot go on). `code` is stable and machine-readable.
+ * Why a call failed, and what the host should do about it. Throw one of the three below; everything that
+ * the batch changed is rolled back. `code` is stable and machine-readable.
  */
 export class Failure extends Error {
   constructor(disposition, code, message, { retryAfterMs = null, attributes = {} } = {}) {
@@ -15,18 +12,40 @@ export class Failure extends Error {
   }
 }
 
+/** This event can never work. */
+export class Reject extends Failure {
+  constructor(code, message, options) {
+    super("reject", code, message, options);
+  }
+}
+
+/** Transient: the same input may work later, after `retryAfterMs` if that is given. */
+export class Retry extends Failure {
+  constructor(code, message, options) {
+    super("retry", code, message, options);
+  }
+}
+
+/** The plugin itself cannot go on. */
+export class Halt extends Failure {
+  constructor(code, message, options) {
+    super("halt", code, message, options);
+  }
+}
+
+const failureOf = (thrown) =>
+  thrown instanceof Failure ? thrown : new Reject("plugin.exception", describe(thrown));
+
 /** The record of the contract for whatever was thrown over the event at `index` of the batch. */
 export function toRecord(thrown, index) {
-  const failure =
-    thrown instanceof Failure ? thrown : new Failure("reject", "plugin.exception", describe(thrown));
-  return {
-    disposition: failure.disposition,
-    code: failure.code,
-    message: failure.message,
-    retryAfterMs: failure.retryAfterMs,
-    eventIndex: index,
-    attributes: Object.entries(failure.attributes),
-  };
+  const { disposition, code, message, retryAfterMs, attributes } = failureOf(thrown);
+  return { disposition, code, message, retryAfterMs, eventIndex: index, attributes: Object.entries(attributes) };
+}
+
+/** The same for one event of an upcaster, in JSON: it has a code and a message. */
+export function toJson(thrown) {
+  const { code, message } = failureOf(thrown);
+  return { code, message };
 }
 
 function describe(thrown) {

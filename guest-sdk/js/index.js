@@ -1,49 +1,25 @@
-// Write Wasmill plugins in JavaScript. A module of a plugin exports what `defineProjection` returns:
+// Write Wasmill plugins in JavaScript. A plugin is the default export of its module:
 //
-//     export const { descriptor, projection } = defineProjection({
+//     export default projection({
 //       name: "orders",
 //       version: "1.0.0",
 //       subscribes: [{ streams: ["order-*"] }],
-//       collections: [{ name: "counts" }],
-//       apply(event, state) {
-//         state.update("counts", event.type, (count = 0) => count + 1);
+//       collections: [{ name: "customers" }],
+//       documents: (event) => [["customers", event.data.customer]],
+//       apply: {
+//         "order.placed": (event, state) =>
+//           state.update("customers", event.data.customer, (orders = 0) => orders + 1),
 //       },
 //     });
 //
-// It runs in QuickJS, compiled with the plugin. A projection is a function of its events: in a host its
-// clock stands still, and the time to use is `event.timeUs`.
+// It runs in QuickJS, compiled with the plugin by build.js. A projection and an upcaster are functions of their
+// events: in a host their clock stands still, and the time to use is `event.timeUs`.
+//
+// An event has `position`, `offset`, `timeUs`, `id`, `type`, `schemaVersion`, `stream`, perhaps `key` and
+// `correlationId`, and `data`, parsed. Data that is not JSON is `dataBase64` instead.
 
-import configImports from "wasmill:plugin/config@0.1.0";
-import eventDetails from "wasmill:plugin/event-details@0.1.0";
-import logImports from "wasmill:plugin/log@0.1.0";
-import state from "wasmill:plugin/state@0.1.0";
-
-import { projectionOn } from "./projection.js";
-
-export { Failure } from "./failure.js";
-
-export const defineProjection = (plugin) => projectionOn({ state, eventDetails }, plugin);
-
-/** The plugin's configuration, fixed for the life of a revision. */
-export const config = {
-  /** The value of `key`, or undefined. */
-  get: (key) => configImports.get(key) ?? undefined,
-  all: () => Object.fromEntries(configImports.getAll()),
-};
-
-const writer =
-  (level) =>
-  (message, fields = {}) =>
-    logImports.write(level, String(message), Object.entries(fields).map(([name, value]) => [name, String(value)]));
-
-/** The plugin's log: `log.info(message, { field: value })`. */
-export const log = Object.fromEntries(
-  ["trace", "debug", "info", "warn", "error"].map((level) => [level, writer(level)]),
-);
-
-// QuickJS has no console, and what people reach for first should not be an exception.
-globalThis.console ??= Object.fromEntries(
-  Object.entries({ trace: "trace", debug: "debug", log: "info", info: "info", warn: "warn", error: "error" }).map(
-    ([name, level]) => [name, (...parts) => log[level](parts.join(" "))],
-  ),
-);
+export { config, details, env, log } from "./host.js";
+export { Failure, Halt, Reject, Retry } from "./failure.js";
+export { handler } from "./handler.js";
+export { projection } from "./projection.js";
+export { upcaster } from "./upcaster.js";

@@ -1,54 +1,60 @@
 // A host in memory, to test plugins with in Node: no Wasm, no server.
 //
-//     const orders = await Harness.of(new URL("../src/plugin.js", import.meta.url));
-//     orders.apply([{ stream: "order-1", type: "order.placed", data: { pence: 120 } }]);
-//     assert.deepEqual(orders.get("counts", "order.placed"), 1);
+//     import orders from "../src/plugin.js";
+//     const host = new Harness(orders);
+//     host.feed([{ stream: "order-1", type: "order.placed", data: { customer: "c1" } }]);
+//     assert.equal(host.get("customers", "c1"), 1);
 
 import { Buffer } from "node:buffer";
-import { register } from "node:module";
 
 const BATCH = 256;
+const EXPORTS = {
+  projection: ["projectionJson", "apply"],
+  handler: ["handlerJson", "handle"],
+  upcaster: ["upcasterJson", "upcast"],
+};
 
-/** The harness whose plugin is running: the plugin's imports are the same for all. */
-let running;
-
-/** Folds events with a projection, as a host does: numbered, in batches, all or nothing each. */
+/** Feeds a plugin events as a host does: numbered, in batches, all or nothing each. */
 export class Harness {
-  #plugin;
+  #call;
   #batch;
   #position = 0;
   #offsets = new Map();
+  /** The events of the present batch, as they were given. */
+  #events = [];
+  /** Where it begins in the log. */
+  #first = 0;
   documents = new Map();
-  config;
+  /** What a handler has appended: `{ cause, stream, type, ... }`, cause as the position of the event it answers. */
+  appended = [];
   log = [];
-  events = [];
 
-  /** The plugin of the module at `url`. */
-  static async of(url, { batch = BATCH, config = {} } = {}) {
-    return new Harness(await import(url), batch, config);
-  }
-
-  constructor(plugin, batch, config) {
-    this.#plugin = plugin;
+  constructor(plugin, { batch = BATCH, config = {} } = {}) {
     this.#batch = batch;
     this.config = config;
-    this.descriptor = JSON.parse(plugin.descriptor.describe());
+    const exported = plugin.on(this.#host());
+    this.descriptor = JSON.parse(exported.descriptor.describe());
+    const [name, method] = EXPORTS[this.descriptor.kind];
+    this.#call = exported[name][method];
   }
 
   /**
-   * Folds events: `{ stream, type, data, key, time, details }`, of which stream and type are required, as in
-   * the lines that `wasmill publish` takes. Throws the plugin's failure; its batch is rolled back then.
+   * Feeds events: `{ stream, type, data, key, time, details }`, of which stream and type are required, as in the
+   * lines that `wasmill publish` takes. Returns what an upcaster makes of each, null for unchanged. Throws the
+   * plugin's failure; its batch is rolled back then.
    */
-  apply(events) {
+  feed(events) {
+    const results = [];
     for (let from = 0; from < events.length; from += this.#batch) {
-      this.#applyBatch(events.slice(from, from + this.#batch));
+      results.push(...this.#feedBatch(events.slice(from, from + this.#batch)));
     }
+    return results;
   }
 
   /** A document, or undefined. */
   get(collection, key) {
-    const bytes = this.documents.get(place(collection, key));
-    return bytes && JSON.parse(Buffer.from(bytes).toString());
+    const text = this.documents.get(place(collection, key));
+    return text && JSON.parse(text);
   }
 
   /** The keys and documents of a collection, in the byte order of the keys, as an object. */
@@ -62,87 +68,100 @@ export class Harness {
     return matching.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   }
 
-  #applyBatch(events) {
-    const before = new Map(this.documents);
-    this.events = events;
-    running = this;
+  #feedBatch(events) {
+    const before = [new Map(this.documents), [...this.appended]];
+    this.#events = events;
     try {
-      this.#plugin.projection.apply(events.map((event) => this.#record(event)));
+      const numbered = events.map((event) => this.#number(event));
+      this.#first = numbered[0].position;
+      return JSON.parse(this.#call(JSON.stringify(numbered)) ?? "[]");
     } catch (failure) {
-      this.documents = before;
+      [this.documents, this.appended] = before;
       throw failure;
-    } finally {
-      running = undefined;
     }
   }
 
-  #record({ stream, type, data = null, bytes, key = null, time = 0, schemaVersion = 1, correlationId = null }) {
+  #number({ stream, type, data, dataBase64, key, time = 0, schemaVersion = 1, correlationId }) {
     const offset = this.#offsets.get(stream) ?? 0;
     this.#offsets.set(stream, offset + 1);
     const position = this.#position++;
+    const id = `00000000-0000-7000-8000-${String(position).padStart(12, "0")}`;
+    const timeUs = microseconds(time);
+    const content = dataBase64 === undefined ? { data: data ?? null } : { dataBase64 };
+    return { position, offset, timeUs, id, type, schemaVersion, stream, key, correlationId, ...content };
+  }
+
+  /** What a component would import. */
+  #host() {
     return {
-      position,
-      offset,
-      timeUs: new Date(time).getTime() * 1000,
-      id: [0, position + 1],
-      schemaVersion,
-      eventType: type,
-      streamName: stream,
-      key,
-      correlationId,
-      data: bytes ?? new Uint8Array(Buffer.from(JSON.stringify(data))),
+      state: {
+        scan: (collection, prefix, after, limit) => {
+          const rest = this.keys(this.#declared(collection), prefix).filter((key) => after === null || key > after);
+          const value = (key) => new Uint8Array(Buffer.from(this.documents.get(place(collection, key))));
+          const entries = rest.slice(0, limit).map((key) => ({ key, value: value(key) }));
+          return { entries, nextAfter: rest.length > limit ? rest[limit - 1] : null };
+        },
+      },
+      stateJson: {
+        load: (wanted) => {
+          const found = Object.entries(JSON.parse(wanted)).map(([collection, keys]) => {
+            const text = (key) => this.documents.get(place(this.#declared(collection), key)) ?? "null";
+            return `${JSON.stringify(collection)}:{${keys.map((key) => `${JSON.stringify(key)}:${text(key)}`).join()}}`;
+          });
+          return `{${found.join()}}`;
+        },
+        save: (changes) => {
+          for (const [collection, documents] of Object.entries(JSON.parse(changes))) {
+            for (const [key, document] of Object.entries(documents)) {
+              const at = place(this.#declared(collection), key);
+              if (document === null) this.documents.delete(at);
+              else this.documents.set(at, JSON.stringify(document));
+            }
+          }
+        },
+      },
+      outboxJson: {
+        append: (appends) => {
+          for (const { cause, stream, events } of JSON.parse(appends)) {
+            for (const event of events) this.appended.push({ cause: this.#first + cause, stream, ...event });
+          }
+        },
+      },
+      eventDetails: { attributesOf: (index) => Object.entries(this.#events[index].details ?? {}) },
+      config: {
+        get: (key) => this.config[key] ?? this.#default(key),
+        getAll: () => {
+          const names = new Set([...(this.descriptor.config ?? []).map(({ name }) => name), ...Object.keys(this.config)]);
+          const all = [...names].map((name) => [name, this.config[name] ?? this.#default(name)]);
+          return all.filter(([, value]) => value !== null);
+        },
+      },
+      env: { nowUs: () => 0n, random: (length) => new Uint8Array(length) },
+      log: { write: (level, message, fields) => this.log.push({ level, message, fields }) },
     };
   }
+
+  #default(key) {
+    return this.descriptor.config?.find(({ name }) => name === key)?.default ?? null;
+  }
+
+  /** As a host, refuses a collection that the descriptor does not name. */
+  #declared(collection) {
+    const names = this.descriptor.collections?.map(({ name }) => name) ?? [];
+    if (!names.includes(collection)) throw new Error(`the collection ${collection} is not in the descriptor`);
+    return collection;
+  }
+}
+
+/** Of milliseconds since the epoch, or of a time in RFC 3339, which may be finer than a Date. */
+function microseconds(time) {
+  const finer = /\.\d{3}(\d{1,3})/.exec(time)?.[1] ?? "";
+  return new Date(time).getTime() * 1000 + Number(finer.padEnd(3, "0"));
 }
 
 const place = (collection, key) => JSON.stringify([collection, key]);
 
-/** As a host, refuses a collection that the descriptor does not name. */
-function declared(collection) {
-  const names = running.descriptor.collections?.map(({ name }) => name) ?? [];
-  if (!names.includes(collection)) throw new Error(`the collection ${collection} is not in the descriptor`);
-  return collection;
-}
-
-const get = (collection, key) => running.documents.get(place(declared(collection), key)) ?? null;
-const put = (collection, key, value) => running.documents.set(place(declared(collection), key), value);
-
-globalThis.wasmillTestHost = {
-  state: {
-    get,
-    getMany: (collection, keys) => keys.map((key) => get(collection, key)),
-    put,
-    putMany: (collection, entries) => entries.forEach(({ key, value }) => put(collection, key, value)),
-    remove: (collection, key) => running.documents.delete(place(declared(collection), key)),
-    scan(collection, prefix, after, limit) {
-      const rest = running.keys(declared(collection), prefix).filter((key) => after === null || key > after);
-      const entries = rest.slice(0, limit).map((key) => ({ key, value: get(collection, key) }));
-      return { entries, nextAfter: rest.length > limit ? rest[limit - 1] : null };
-    },
-  },
-  "event-details": { attributesOf: (index) => Object.entries(running.events[index].details ?? {}) },
-  config: {
-    get: (key) => running.config[key] ?? null,
-    getAll: () => Object.entries(running.config),
-  },
-  log: { write: (level, message, fields) => running.log.push({ level, message, fields }) },
-};
-
-// The imports of the contract exist in a component only; here they are made of the host above.
-const hooks = `
-  const imports = /^wasmill:plugin\\/([a-z-]+)@/;
-  export const resolve = (specifier, context, next) =>
-    imports.test(specifier) ? { url: specifier, shortCircuit: true } : next(specifier, context);
-  export const load = (url, context, next) => {
-    const name = imports.exec(url)?.[1];
-    if (name === undefined) return next(url, context);
-    const source = "export default globalThis.wasmillTestHost[" + JSON.stringify(name) + "];";
-    return { format: "module", source, shortCircuit: true };
-  };`;
-register(`data:text/javascript,${encodeURIComponent(hooks)}`);
-
 // Newer than many a Node.
-Uint8Array.fromBase64 ??= (text) => new Uint8Array(Buffer.from(text, "base64"));
 Uint8Array.prototype.toBase64 ??= function () {
   return Buffer.from(this).toString("base64");
 };

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { handler, Reject, upcaster } from "../index.js";
 import { Harness } from "../testing.js";
-import { decode, encode } from "../utf8.js";
+import plugin from "./warehouse.js";
 
-const warehouse = (options) => Harness.of(new URL("warehouse.js", import.meta.url), options);
+const warehouse = (options) => new Harness(plugin, options);
 const event = (type, item, by) => ({ stream: "stock-1", type, data: { item, by } });
 const failureOf = (call) => {
   try {
@@ -15,48 +16,37 @@ const failureOf = (call) => {
   assert.fail("it did not fail");
 };
 
-test("UTF-8 goes both ways, and what is not UTF-8 is refused", () => {
-  for (const text of ["", "ascii", "é", "日本", "😀 \u0000 %41 é", "\u007f\u0080\u07ff\u0800\uffff"]) {
-    assert.deepEqual(encode(text), new Uint8Array(Buffer.from(text)), text);
-    assert.equal(decode(encode(text)), text);
-  }
-  assert.equal(decode(encode("lone \ud800")), "lone \ufffd");
-  for (const bytes of [[0xff], [0xc3], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80]]) {
-    assert.throws(() => decode(new Uint8Array(bytes)), URIError);
-  }
-});
-
-test("where batches end does not show", async () => {
-  const items = ["a", "ab", "a-copy", "b", "b-copy"];
+test("where batches end does not show", () => {
+  const items = ["a", "ab", "a-copy", "b", "b-copy", "__proto__", "10", "9", "日本 \u0000\"\\"];
   const types = ["dropped", "copied", "summed", "changed", "changed", "changed"];
   const events = Array.from({ length: 2000 }, (_, n) => {
     const random = (n * 2654435761) >>> 8;
-    return event(types[random % 6], items[(random >>> 8) % 5], 1);
+    return event(types[random % 6], items[(random >>> 8) % items.length], 1);
   });
   const folded = [];
   for (const batch of [1, 2, 64, 2000]) {
-    const stock = await warehouse({ batch });
-    stock.apply(events);
-    folded.push([stock.all("items"), stock.all("sums")]);
+    const stock = warehouse({ batch });
+    stock.feed(events);
+    folded.push([...stock.documents].sort());
   }
   for (const other of folded) assert.deepEqual(other, folded[0]);
 });
 
-test("a scan crosses pages and sees what its batch has changed", async () => {
-  const stock = await warehouse();
-  stock.apply([...Array(200).keys()].map((n) => event("changed", `bolt-${n}`, 1)).concat(event("summed", "bolt-")));
+test("a scan crosses pages and sees what its batch has changed", () => {
+  const stock = warehouse();
+  stock.feed([...Array(200).keys()].map((n) => event("changed", `bolt-${n}`, 1)).concat(event("summed", "bolt-")));
   assert.equal(stock.get("sums", "bolt-"), 200);
 });
 
-test("what get returns is a copy", async () => {
-  const stock = await warehouse();
-  stock.apply([event("changed", "nuts", 3), event("aliased", "nuts"), event("changed", "nuts", 1)]);
+test("what get returns is a copy", () => {
+  const stock = warehouse();
+  stock.feed([event("changed", "nuts", 3), event("aliased", "nuts"), event("changed", "nuts", 1)]);
   assert.deepEqual(stock.get("items", "nuts"), { stock: 4 });
 });
 
-test("a failure names its event, and its batch leaves nothing", async () => {
-  const stock = await warehouse({ config: { depot: "Hull" } });
-  const failure = failureOf(() => stock.apply([event("changed", "nuts", 1), event("refused", "nuts")]));
+test("a failure names its event, and its batch leaves nothing", () => {
+  const stock = warehouse({ config: { depot: "Hull" } });
+  const failure = failureOf(() => stock.feed([event("changed", "nuts", 1), event("refused", "nuts")]));
   assert.deepEqual(failure, {
     disposition: "retry",
     code: "stock.refused",
@@ -68,22 +58,62 @@ test("a failure names its event, and its batch leaves nothing", async () => {
   assert.deepEqual(stock.all("items"), {});
 });
 
-test("malformed data, and whatever else is thrown, rejects the event", async () => {
-  const stock = await warehouse();
-  const of = (bad) => failureOf(() => stock.apply([event("changed", "nuts", 1), { ...event("changed"), ...bad }]));
-  for (const bytes of [[], [0x7b], [0x22, 0xff, 0x22]]) {
-    const { disposition, code, eventIndex } = of({ bytes: new Uint8Array(bytes) });
-    assert.deepEqual([disposition, code, eventIndex], ["reject", "event.malformed", 1]);
+test("whatever else is thrown rejects the event", () => {
+  const stock = warehouse();
+  const of = (bad) => failureOf(() => stock.feed([event("changed", "nuts", 1), { ...event("changed"), ...bad }]));
+  for (const bad of [{ data: null }, { dataBase64: "/w==" }, { data: { by: 1 } }]) {
+    const { disposition, code, message, eventIndex } = of(bad);
+    assert.deepEqual([disposition, code, eventIndex], ["reject", "plugin.exception", 1]);
+    assert.match(message, /^TypeError: /);
   }
-  const { disposition, code, message, eventIndex } = of({ data: { by: 1 } });
-  assert.deepEqual([disposition, code, eventIndex], ["reject", "plugin.exception", 1]);
-  assert.match(message, /^TypeError: a key of items is not a string: undefined/);
+  assert.match(of({ data: {} }).message, /a key of items is not a string: undefined/);
   assert.match(of({ type: "undeclared" }).message, /elsewhere is not in the descriptor/);
 });
 
-test("log and console end in the plugin's log", async () => {
-  const stock = await warehouse({ config: { depot: "Hull" } });
+test("log and console end in the plugin's log, with the settings' defaults", () => {
+  const stock = warehouse();
   // Node has a console of its own, which the SDK leaves alone.
-  stock.apply([{ ...event("logged", "nuts"), details: { traceparent: "00-1" } }]);
-  assert.deepEqual(stock.log[0], { level: "warn", message: "low", fields: [["item", "nuts"], ["depot", "Hull"]] });
+  stock.feed([{ ...event("logged", "nuts"), details: { traceparent: "00-1" } }]);
+  assert.deepEqual(stock.log[0], { level: "warn", message: "low", fields: [["item", "nuts"], ["depot", "Leith"]] });
+});
+
+test("a handler's appends name their cause, and a batch that fails appends nothing", () => {
+  const echo = handler({
+    name: "echo",
+    version: "0.1.0",
+    handle(event, _, emit) {
+      if (event.type === "bad") throw new Reject("echo.bad", "no");
+      emit("echoes", [{ type: "first", data: 1 }, { type: "second", data: event.data }]);
+      emit("others", [{ type: "third", data: null, key: event.key }]);
+    },
+  });
+  const host = new Harness(echo);
+  host.feed([{ stream: "s", type: "a", data: "x", key: "k" }, { stream: "s", type: "b", data: "y" }]);
+  const told = host.appended.map(({ cause, stream, type }) => `${cause} ${stream} ${type}`);
+  const once = (n) => [`${n} echoes first`, `${n} echoes second`, `${n} others third`];
+  assert.deepEqual(told, [...once(0), ...once(1)]);
+  assert.equal(failureOf(() => host.feed([{ stream: "s", type: "a" }, { stream: "s", type: "bad" }])).code, "echo.bad");
+  assert.equal(host.appended.length, told.length);
+});
+
+test("an upcaster lifts what it declares, and what it throws fails one event", () => {
+  const lifts = upcaster({
+    name: "lifts",
+    version: "0.1.0",
+    lifts: [
+      { type: "a", version: 1, toVersion: 2, lift: (data) => ({ ...data, x: data.y.z }) },
+      { type: "a", version: 2, toType: "b", toVersion: 1, lift: (data, event) => event.stream },
+    ],
+  });
+  const host = new Harness(lifts);
+  assert.deepEqual(host.descriptor.lifts[1], { type: "a", version: 2, toType: "b", toVersion: 1 });
+  const [one, two, other, bad] = host.feed([
+    { stream: "s", type: "a", data: { y: { z: 3 } } },
+    { stream: "s", type: "a", schemaVersion: 2, data: {} },
+    { stream: "s", type: "a", schemaVersion: 3, data: {} },
+    { stream: "s", type: "a", data: {} },
+  ]);
+  assert.deepEqual(one, { type: "a", schemaVersion: 2, data: { y: { z: 3 }, x: 3 } });
+  assert.deepEqual([two, other], [{ type: "b", schemaVersion: 1, data: "s" }, null]);
+  assert.equal(bad.failed.code, "plugin.exception");
 });

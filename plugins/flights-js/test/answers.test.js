@@ -7,15 +7,16 @@ import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 
 import { Harness } from "../../../guest-sdk/js/testing.js";
+import plugin from "../src/flights.js";
 
 const example = (name) => {
   const url = new URL(`../../../examples/flights/flights-2013-01.${name}.gz`, import.meta.url);
   return gunzipSync(readFileSync(url)).toString();
 };
 
-test("every figure of the read model equals the answers", async () => {
-  const flights = await Harness.of(new URL("../src/flights.js", import.meta.url));
-  flights.apply(example("jsonl").trim().split("\n").map((line) => JSON.parse(line)));
+test("every figure of the read model equals the answers", () => {
+  const flights = new Harness(plugin);
+  flights.feed(example("jsonl").trim().split("\n").map((line) => JSON.parse(line)));
 
   const carriers = flights.all("carriers");
   const departing = Object.entries(carriers).filter(([, { departures }]) => departures > 0);
