@@ -55,7 +55,7 @@ fn command(url: &str, line: &str) -> Command {
     command
 }
 
-async fn ended(child: Child, patience: Duration) -> Ran {
+pub async fn ended(child: Child, patience: Duration) -> Ran {
     let output = tokio::time::timeout(patience, child.wait_with_output()).await.expect("it ends in time");
     let output = output.expect("it is waited for");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("its output is UTF-8");
@@ -425,7 +425,7 @@ async fn a_measurement_with_a_host_of_its_own_leaves_nothing_behind() {
 }
 
 /// Writes a project where it is written every time, so that cargo's artefacts do not pile up.
-async fn new_project(host: &TestHost, name: &str, lang: &str) -> (std::path::PathBuf, Value) {
+pub async fn new_project(host: &TestHost, name: &str, lang: &str) -> (std::path::PathBuf, Value) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if path.exists() {
         std::fs::remove_dir_all(&path).expect("removed");
@@ -438,7 +438,7 @@ async fn new_project(host: &TestHost, name: &str, lang: &str) -> (std::path::Pat
 }
 
 /// Deploys what the build has made, as the command says; its projection counts events by type.
-async fn deploys_and_counts(host: &TestHost, name: &str, component: &Path) {
+pub async fn deploys_and_counts(host: &TestHost, name: &str, component: &Path) {
     let deploy = format!("plugin deploy {}", component.display());
     let deployed = run_json(host, &deploy).await.json();
     assert_eq!((&deployed["plugin"]["name"], &deployed["changed"]), (&json!(name), &json!(true)));

@@ -65,7 +65,8 @@ pub(crate) fn embed(to: &Path) -> Result<(), Box<dyn Error>> {
     for source in ["examples/plugin-templates", "guest-sdk", "wit"] {
         println!("cargo::rerun-if-changed={}", root.join(source).display());
     }
-    let mut code = String::from("pub(super) const PROJECTS: &[(&str, &str, &[(&str, &str)])] = &[\n");
+    let mut code = String::from("type Texts = &'static [(&'static str, &'static str)];\n");
+    code.push_str("pub(super) const PROJECTS: &[(&str, &str, Texts)] = &[\n");
     for (language, from, sdk, belonging) in LANGUAGES {
         let templates = root.join("examples/plugin-templates").join(language);
         let mut files = template(&templates.join("project"))?;
