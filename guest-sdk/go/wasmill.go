@@ -1,5 +1,5 @@
-// Package wasmill has what plugins of every kind use. The packages projection, handler and upcaster say what a plugin of
-// their kind is; a plugin registers one in init and has an empty main:
+// Package wasmill has what plugins of every kind use. The packages projection, handler and upcaster say what a plugin
+// of their kind is; a plugin registers one in init and has an empty main:
 //
 //	func init() {
 //		projection.Register(projection.Plugin{

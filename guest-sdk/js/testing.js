@@ -131,7 +131,8 @@ export class Harness {
       config: {
         get: (key) => this.config[key] ?? this.#default(key),
         getAll: () => {
-          const names = new Set([...(this.descriptor.config ?? []).map(({ name }) => name), ...Object.keys(this.config)]);
+          const declared = (this.descriptor.config ?? []).map(({ name }) => name);
+          const names = new Set([...declared, ...Object.keys(this.config)]);
           const all = [...names].map((name) => [name, this.config[name] ?? this.#default(name)]);
           return all.filter(([, value]) => value !== null);
         },

@@ -60,6 +60,8 @@ var warehouse = projection.Plugin{
 	},
 }
 
+const undeclared = "the collection elsewhere is not in the descriptor"
+
 func event(kind, item string, by any) wasmilltest.Event {
 	return wasmilltest.Event{Stream: "stock-1", Type: kind, Key: item, Data: by}
 }
@@ -100,8 +102,8 @@ func TestAScanCrossesPages(t *testing.T) {
 func TestAFailureNamesItsEventAndItsBatchLeavesNothing(t *testing.T) {
 	for kind, want := range map[string]wasmill.Failure{
 		"refused":    {Code: "stock.refused", Message: "not now, Leith", RetryAfter: 5 * time.Millisecond, Index: 1},
-		"undeclared": {Disposition: 1, Code: "plugin.exception", Message: "panic: the collection elsewhere is not in the descriptor", Index: 1},
 		"panics":     {Disposition: 1, Code: "plugin.exception", Message: "panic: oh", Index: 1},
+		"undeclared": {Disposition: 1, Code: "plugin.exception", Message: "panic: " + undeclared, Index: 1},
 	} {
 		host := wasmilltest.New(t, warehouse)
 		_, err := host.Feed(event("changed", "nuts", 1), event(kind, "nuts", 1))

@@ -42,7 +42,8 @@ def build(source, output):
         sys.exit(f"{source}: there is no variable `plugin` that is a Projection, a Handler or an Upcaster")
     sdk = pathlib.Path(__file__).resolve().parent
     wit = next(folder for folder in (pathlib.Path("wit").resolve(), sdk.parents[2] / "wit") if folder.exists())
-    compiler = shutil.which("componentize-py", path=os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]))
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+    compiler = shutil.which("componentize-py", path=path)
     if compiler is None:
         sys.exit("componentize-py is missing: pip install -r requirements.txt")
     output.parent.mkdir(parents=True, exist_ok=True)

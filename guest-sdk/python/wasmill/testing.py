@@ -123,5 +123,6 @@ class _Level(enum.Enum):
 
 
 def _microseconds(time):
-    since = datetime.datetime.fromisoformat(time.replace("Z", "+00:00")) - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    since = datetime.datetime.fromisoformat(time.replace("Z", "+00:00")) - epoch
     return since // datetime.timedelta(microseconds=1)

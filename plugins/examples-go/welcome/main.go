@@ -12,12 +12,14 @@ import (
 // Plugin is what the component is made of, and what the tests run.
 var Plugin = handler.Plugin{
 	Descriptor: wasmill.Descriptor{
-		Name:         "welcome",
-		Version:      "1.0.0",
-		Description:  "Asks for a welcome, once for each user",
-		Subscribes:   []wasmill.Subscription{{Types: []string{"user.added"}}},
-		Collections:  []wasmill.Collection{{Name: "greeted", Description: "By id: who was welcomed, and when"}},
-		Config:       []wasmill.Setting{{Name: "greeting", Description: "The first word of a welcome", Default: wasmill.Default("Welcome")}},
+		Name:        "welcome",
+		Version:     "1.0.0",
+		Description: "Asks for a welcome, once for each user",
+		Subscribes:  []wasmill.Subscription{{Types: []string{"user.added"}}},
+		Collections: []wasmill.Collection{{Name: "greeted", Description: "By id: who was welcomed, and when"}},
+		Config: []wasmill.Setting{
+			{Name: "greeting", Description: "The first word of a welcome", Default: wasmill.Default("Welcome")},
+		},
 		Capabilities: []string{"append:outbox-welcome"},
 	},
 	Handle: welcome,

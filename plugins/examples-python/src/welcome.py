@@ -26,6 +26,7 @@ def added(event, state, emit):
         return
     names = (event.data.get("firstName"), event.data.get("name"), user)
     text = f"{config.get('greeting')}, {next(filter(is_text, names))}!"
-    emit("outbox-welcome", {"type": "welcome.requested", "schemaVersion": 1, "key": user, "data": {"id": user, "text": text}})
+    data = {"id": user, "text": text}
+    emit("outbox-welcome", {"type": "welcome.requested", "schemaVersion": 1, "key": user, "data": data})
     state.put("greeted", user, {"atUs": event.time_us})
     log.info("a welcome is asked for", user=user)
