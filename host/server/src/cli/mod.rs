@@ -301,6 +301,7 @@ mod tests {
             "wasmill replay resume ID",
             "wasmill replay cancel ID",
             "wasmill plugin new my-plugin --lang rust --path d",
+            "wasmill plugin new my-plugin --lang go --kind handler",
             "wasmill plugin check f.wasm",
             "wasmill plugin deploy f.wasm",
             "wasmill plugin list",
