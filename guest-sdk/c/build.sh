@@ -10,10 +10,13 @@ shift 2
 
 wit=$sdk/../wit
 [ -d "$wit" ] || wit=$sdk/../../wit
+# The first clang that has its runtime for Wasm.
 compiler=${CC:-}
-for name in clang clang-{22..15}; do
-  [ -n "$compiler" ] || ! command -v "$name" >/dev/null || compiler=$name
+for name in clang clang-{24..15}; do
+  [ -z "$compiler" ] && command -v "$name" >/dev/null || continue
+  [ ! -e "$("$name" --target=wasm32-wasi --rtlib=compiler-rt -print-libgcc-file-name)" ] || compiler=$name
 done
+[ -n "$compiler" ] || { echo "no clang with a runtime for wasm32-wasi was found; CC names one" >&2; exit 1; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
