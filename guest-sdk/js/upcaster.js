@@ -18,7 +18,10 @@ export function upcaster({ lifts, ...rest }) {
     if (step === undefined) return null;
     try {
       const { toType: type = step.type, toVersion: schemaVersion } = step;
-      return { type, schemaVersion, data: step.lift(event.data, event) };
+      const data = step.lift(event.data, event) ?? null;
+      // What a function without `return` gives would end the call, and with it the whole batch.
+      if (data === null) throw new TypeError(`what lifts ${event.type} must return its data`);
+      return { type, schemaVersion, data };
     } catch (thrown) {
       return { failed: toJson(thrown) };
     }

@@ -103,17 +103,20 @@ test("an upcaster lifts what it declares, and what it throws fails one event", (
     lifts: [
       { type: "a", version: 1, toVersion: 2, lift: (data) => ({ ...data, x: data.y.z }) },
       { type: "a", version: 2, toType: "b", toVersion: 1, lift: (data, event) => event.stream },
+      { type: "c", version: 1, toVersion: 2, lift() {} },
     ],
   });
   const host = new Harness(lifts);
   assert.deepEqual(host.descriptor.lifts[1], { type: "a", version: 2, toType: "b", toVersion: 1 });
-  const [one, two, other, bad] = host.feed([
+  const [one, two, other, bad, nothing] = host.feed([
     { stream: "s", type: "a", data: { y: { z: 3 } } },
     { stream: "s", type: "a", schemaVersion: 2, data: {} },
     { stream: "s", type: "a", schemaVersion: 3, data: {} },
     { stream: "s", type: "a", data: {} },
+    { stream: "s", type: "c", data: {} },
   ]);
   assert.deepEqual(one, { type: "a", schemaVersion: 2, data: { y: { z: 3 }, x: 3 } });
   assert.deepEqual([two, other], [{ type: "b", schemaVersion: 1, data: "s" }, null]);
   assert.equal(bad.failed.code, "plugin.exception");
+  assert.match(nothing.failed.message, /must return its data/);
 });

@@ -143,7 +143,9 @@ class Sdk(unittest.TestCase):
         plugin = Upcaster(name="lifts", version="0.1.0")
         plugin.lift("a", 1, to_version=2)(lambda data, event: {**data, "x": data["y"]})
         plugin.lift("a", 2, to_version=1, to_type="b")(lambda data, event: event.stream)
+        plugin.lift("d", 1, to_version=2)(lambda data, event: None)
         host = Harness(plugin)
+        self.assertRegex(host.feed([{"stream": "s", "type": "d"}])[0]["failed"]["message"], "must return its data")
         self.assertEqual(host.descriptor["lifts"][1], {"type": "a", "version": 2, "toVersion": 1, "toType": "b"})
         given = [{"stream": "s", "type": "a", "data": {"y": 3}}, {"stream": "s", "type": "a", "schemaVersion": 2}]
         one, two, other, bad = host.feed(given + [{"stream": "s", "type": "c"}, {"stream": "s", "type": "a", "data": {}}])

@@ -146,7 +146,11 @@ class Upcaster(_Plugin):
             return None
         function, to_type, to_version = step
         try:
-            return {"type": to_type, "schemaVersion": to_version, "data": function(event.data, event)}
+            data = function(event.data, event)
+            if data is None:
+                # What a function without `return` gives would end the call, and with it the whole batch.
+                raise TypeError(f"what lifts {event.type} must return its data")
+            return {"type": to_type, "schemaVersion": to_version, "data": data}
         except Exception as error:
             failure = failure_of(error)
             return {"failed": {"code": failure.code, "message": failure.message}}
