@@ -164,11 +164,12 @@ create table generation (
     created_at bigint not null
 ) with (fillfactor = 50);
 
--- Generation 0 is the host's own.
+-- Generation 0 is the host's own. A collection `$index/...` holds the entries of an index, which are longer than the
+-- keys that they lead to.
 create table document (
     generation bigint not null,
-    collection text collate "C" not null constraint document_collection_length check (octet_length(collection) <= 200),
-    key text collate "C" not null constraint document_key_length check (octet_length(key) <= 512),
+    collection text collate "C" not null constraint document_collection_length check (octet_length(collection) <= 300),
+    key text collate "C" not null constraint document_key_length check (octet_length(key) <= 1024),
     value bytea not null constraint document_value_size check (octet_length(value) <= 2097152),
     constraint document_pk primary key (generation, collection, key)
 ) with (fillfactor = 80);

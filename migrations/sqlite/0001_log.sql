@@ -158,11 +158,12 @@ create table generation (
 
 -- A table with an index, not one without rowid: a new value for an old key, which is what projections
 -- write most, then touches one page of values and none of keys (measured: 1.5 to 4 times as fast).
--- Generation 0 is the host's own.
+-- Generation 0 is the host's own. A collection `$index/...` holds the entries of an index, which are longer than the
+-- keys that they lead to.
 create table document (
     generation integer not null,
-    collection text not null constraint document_collection_length check (octet_length(collection) <= 200),
-    key text not null constraint document_key_length check (octet_length(key) <= 512),
+    collection text not null constraint document_collection_length check (octet_length(collection) <= 300),
+    key text not null constraint document_key_length check (octet_length(key) <= 1024),
     value blob not null constraint document_value_size check (length(value) <= 2097152),
     constraint document_key_is_unique unique (generation, collection, key)
 ) strict;

@@ -57,7 +57,7 @@ pub mod commit {
 
 /// Bounds of reads.
 pub mod read {
-    use super::MIB;
+    use super::{KIB, MIB};
 
     /// A page is closed at whichever of the two comes first; it holds at least one event.
     pub const PAGE_EVENTS_MAX: usize = 4_096;
@@ -72,6 +72,31 @@ pub mod read {
     pub const LIST_STREAMS_MAX: usize = 1_000;
     pub const LIST_DOCUMENTS_MAX: usize = 1_000;
     pub const LIST_BYTES_MAX: usize = 4 * MIB;
+    /// Tests of a query, all together, and how deep they may stand in each other.
+    pub const CONDITION_TESTS_MAX: usize = 64;
+    pub const CONDITION_DEPTH_MAX: usize = 8;
+    /// Values that one test may name.
+    pub const CONDITION_VALUES_MAX: usize = 256;
+    /// What a query says, as text.
+    pub const CONDITION_BYTES_MAX: usize = 64 * KIB;
+    /// Documents that one page of a query looks at, whether they match or not.
+    pub const QUERY_LOOKED_AT_MAX: usize = 10_000;
+    /// Documents, or entries of an index, that a count looks at before it says `at least`.
+    pub const COUNT_LOOKED_AT_MAX: usize = 100_000;
+    /// Documents that are fetched together by their keys: each may have 256 KiB.
+    pub const DOCUMENTS_AT_ONCE: usize = 64;
+    /// Differences of two documents that are told by their places.
+    pub const DIFFERENCES_OF_ONE_MAX: usize = 32;
+    /// A value that is told with them is cut there.
+    pub const DIFFERENCE_BYTES_MAX: usize = 256;
+    /// Newest changes of a read model that somebody follows.
+    pub const CHANGES_BYTES_MAX: usize = 8 * MIB;
+    pub const CHANGES_MAX: usize = 16_384;
+    /// What a follower is handed at once.
+    pub const CHANGES_AT_ONCE: usize = 256;
+    pub const CHANGES_AT_ONCE_BYTES: usize = MIB;
+    /// They are kept that long after the last follower has gone: one that has lost its connection comes back.
+    pub const CHANGES_KEPT_US: i64 = 60_000_000;
 }
 
 /// Bounds of streams' configurations and life cycles.
@@ -284,6 +309,10 @@ pub mod plugin {
     /// Each index costs a document more for each document that changes.
     pub const INDEXES_MAX: usize = 16;
     pub const FIELD_BYTES_MAX: usize = 200;
+    /// What an index holds of a text: longer ones sort by their beginnings.
+    pub const INDEX_TEXT_CHARS_MAX: usize = 100;
+    /// An entry of an index: a value, and the key of the document that holds it.
+    pub const INDEX_KEY_BYTES_MAX: usize = 1_024;
     pub const SETTING_BYTES_MAX: usize = 8 * KIB;
     /// Plugins deployed at one time; each holds at least one warm instance.
     pub const PLUGINS_MAX: usize = 256;

@@ -224,8 +224,7 @@ impl Runner {
                 return Ok(Err(error?));
             }
         };
-        let mut state = state;
-        let documents = state.changes();
+        let documents = state.changes().await.map_err(|error| Interruption::Host { reason: error.to_string() })?;
         if !documents.is_empty() {
             effects.changes.push(Change::PutDocuments { generation: self.subject.generation.id, documents });
         }

@@ -273,6 +273,7 @@ impl Plugins {
         unit.changes.extend(changes);
         self.0.context.committer.commit(unit).await?;
         self.0.deployed.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(name);
+        self.0.changed.send_modify(|changed| *changed += 1);
         for generation in deployment.generations() {
             self.drop_generation(generation);
         }

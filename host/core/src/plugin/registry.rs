@@ -14,6 +14,7 @@ use super::descriptor::{Descriptor, Kind};
 use super::log::{Level, LogLine, PluginLog};
 use super::settings::Settings;
 use super::setup::Setup;
+use crate::clock::Clock;
 use crate::event::Position;
 use crate::guest::{GuestEngine, GuestModule};
 use crate::handler;
@@ -38,6 +39,8 @@ pub(super) struct Inner {
     pub(super) changing: Mutex<()>,
     pub(super) deployed: RwLock<BTreeMap<String, Arc<Deployment>>>,
     pub(super) generations_made: AtomicU64,
+    /// Moves when anything of `deployed` has changed.
+    pub(super) changed: watch::Sender<u64>,
     /// Of several hosts on one store, this one runs the plugins.
     pub(super) leads: watch::Sender<bool>,
 }
@@ -73,6 +76,11 @@ impl Deployment {
         self.standby.clone()
     }
 
+    /// One of its generations that are there.
+    pub fn generation(&self, id: GenerationId) -> Option<Arc<Generation>> {
+        self.generations().find(|generation| generation.id == id)
+    }
+
     pub fn settings(&self) -> Settings {
         self.settings.borrow().clone()
     }
@@ -105,6 +113,7 @@ impl Plugins {
             changing: Mutex::default(),
             deployed: RwLock::default(),
             generations_made: AtomicU64::new(0),
+            changed: watch::Sender::new(0),
             leads: watch::Sender::new(false),
         }))
     }
@@ -133,6 +142,15 @@ impl Plugins {
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.0.context.store
+    }
+
+    /// Tells whoever waits for another generation to serve.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.context.clock
     }
 
     pub(crate) fn tail(&self) -> Position {
@@ -169,6 +187,8 @@ impl Inner {
     pub(super) fn put(&self, deployment: Deployment) {
         let mut deployed = self.deployed.write().unwrap_or_else(PoisonError::into_inner);
         deployed.insert(deployment.record.name.clone(), Arc::new(deployment));
+        drop(deployed);
+        self.changed.send_modify(|changed| *changed += 1);
     }
 }
 

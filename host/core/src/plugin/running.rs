@@ -59,6 +59,7 @@ impl Plugins {
     ) -> Result<(), DeployError> {
         let lifts = self.lift_set(record.lifts).await?;
         let generation = Arc::new(Generation::new(record));
+        generation.describe(Arc::clone(&ready.descriptor));
         let settings = deployment.settings();
         generation.throttle.send_replace(throttled(throttle, &settings, record.state));
         match record.state {
@@ -80,7 +81,7 @@ impl Plugins {
             config: setup.pairs(&ready.descriptor),
             filter: ready.descriptor.filter(),
             lifts,
-            collections: ready.descriptor.collections.iter().map(|collection| collection.name.clone()).collect(),
+            collections: ready.descriptor.collections.clone(),
             log: Arc::clone(&deployment.log),
             generation,
             settings: deployment.settings.subscribe(),
@@ -169,6 +170,9 @@ impl Plugins {
                 let (plugin, reason) = (&record.plugin, error.to_string());
                 tracing::error!(event_id = log_id::PROJECTION_PAUSED, plugin, reason, "plugin could not be loaded");
                 let generation = Arc::new(Generation::new_paused(record, reason, self.0.context.clock.now()));
+                if let Ok(descriptor) = Descriptor::parse(&revision.descriptor, revision.kind) {
+                    generation.describe(Arc::new(descriptor));
+                }
                 match record.state {
                     GenerationState::Serving => deployment.serving = Some(generation),
                     GenerationState::Standby => deployment.standby = Some(generation),

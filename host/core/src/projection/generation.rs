@@ -1,13 +1,15 @@
 //! A generation as the rest of the host sees it: how far it is, how it is doing, how to stop it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::changes::Feed;
 use crate::clock::Timestamp;
 use crate::event::Position;
+use crate::plugin::descriptor::Descriptor;
 use crate::record::{GenerationId, GenerationRecord};
 use crate::replay::Pace;
 
@@ -138,6 +140,10 @@ pub struct Generation {
     pub progress: watch::Sender<Progress>,
     pub stop: CancellationToken,
     pub throttle: watch::Sender<Throttle>,
+    /// For those who follow what changes.
+    pub feed: Feed,
+    /// What its revision says of itself; a generation outlives the revision that is current.
+    descriptor: OnceLock<Arc<Descriptor>>,
     /// Held for reading while a query runs, and for writing when the generation is given up, so that
     /// no query ever sees half of a read model.
     in_use: Arc<RwLock<()>>,
@@ -166,6 +172,8 @@ impl Generation {
             progress: watch::Sender::new(progress),
             stop: CancellationToken::new(),
             throttle: watch::Sender::default(),
+            feed: Feed::default(),
+            descriptor: OnceLock::new(),
             in_use: Arc::default(),
             retired: AtomicBool::new(false),
             floor: AtomicU64::new(0),
@@ -188,6 +196,17 @@ impl Generation {
             progress.failure = Some(failure);
         });
         this
+    }
+
+    /// To be told once, before anybody finds it.
+    pub fn describe(&self, descriptor: Arc<Descriptor>) {
+        // A second time says the same.
+        let _ = self.descriptor.set(descriptor);
+    }
+
+    /// `None` for one whose revision cannot be read.
+    pub fn descriptor(&self) -> Option<&Arc<Descriptor>> {
+        self.descriptor.get()
     }
 
     pub fn next(&self) -> Position {

@@ -1,5 +1,10 @@
 //! Reading read models.
 
+pub mod condition;
+pub mod find;
+pub mod parse;
+pub mod plan;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +59,8 @@ pub struct ProjectionStatus {
 pub struct CollectionStatus {
     pub name: String,
     pub description: String,
+    /// Fields that it can be sorted by.
+    pub indexes: Vec<String>,
     pub documents: u64,
 }
 
@@ -76,6 +83,17 @@ pub enum QueryError {
     DocumentNotFound { projection: String, collection: String, key: String },
     #[error("{}", not_reached(.projection, *.wanted, .progress))]
     PositionNotReached { projection: String, wanted: Position, progress: Box<Progress> },
+    #[error("{}", not_indexed(.collection, .field, .known))]
+    NotIndexed { collection: String, field: String, known: Vec<String> },
+    #[error(
+        "the cursor is not of this query: it goes with the same filter, prefix and order, as long as its index is \
+             there"
+    )]
+    ForeignCursor,
+    #[error("no read model of projection `{0}` is being built beside the one that serves")]
+    NothingBuilt(String),
+    #[error("projection `{projection}` has no generation {generation}, or no longer")]
+    GenerationNotFound { projection: String, generation: GenerationId },
     #[error("the store could not be read")]
     Store(#[from] StoreError),
     #[error("the rebuild could not be begun")]
@@ -92,6 +110,11 @@ fn not_reached(projection: &str, wanted: Position, progress: &Progress) -> Strin
     }
 }
 
+fn not_indexed(collection: &str, field: &str, known: &[String]) -> String {
+    let known = if known.is_empty() { "it has none".into() } else { format!("there are: {}", known.join(", ")) };
+    format!("collection `{collection}` cannot be sorted by `{field}`, which has no index; {known}")
+}
+
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         let message = error.to_string();
@@ -103,6 +126,11 @@ impl From<QueryError> for Problem {
                 Code::ProjectionPaused
             }
             QueryError::PositionNotReached { .. } => Code::PositionNotReached,
+            QueryError::NotIndexed { .. } => Code::NotIndexed,
+            QueryError::ForeignCursor => {
+                return Problem::new(Code::InvalidArgument, &message).with("cursor", message);
+            }
+            QueryError::NothingBuilt(_) | QueryError::GenerationNotFound { .. } => Code::GenerationNotFound,
             QueryError::Store(store) => return Problem::from(&store),
             QueryError::Rebuild(rebuild) => return rebuild.into(),
         };
@@ -129,11 +157,13 @@ impl Projections {
 
     pub async fn get(&self, name: &str) -> Result<ProjectionStatus, QueryError> {
         let (deployment, serving, _in_use) = self.hold(name).await?;
+        let descriptor = serving.descriptor().unwrap_or(&deployment.descriptor);
         let mut collections = Vec::new();
-        for collection in &deployment.descriptor.collections {
+        for collection in &descriptor.collections {
             let documents = self.0.store().count(serving.id, &collection.name).await?;
             let (name, description) = (collection.name.clone(), collection.description.clone());
-            collections.push(CollectionStatus { name, description, documents });
+            let indexes = collection.indexes.iter().map(|index| index.field.clone()).collect();
+            collections.push(CollectionStatus { name, description, indexes, documents });
         }
         let build = deployment.building().map(|generation| BuildStatus {
             generation: generation.id,
@@ -143,7 +173,7 @@ impl Projections {
         let progress = serving.progress.borrow().clone();
         Ok(ProjectionStatus {
             name: name.to_owned(),
-            version: deployment.descriptor.version.clone(),
+            version: descriptor.version.clone(),
             revision: serving.revision,
             generation: serving.id,
             progress,
@@ -191,14 +221,14 @@ impl Projections {
 
     /// Begins to build the read model anew beside the one that serves.
     pub async fn rebuild(&self, name: &str) -> Result<GenerationId, QueryError> {
-        self.find(name)?;
+        self.find_serving(name)?;
         match self.0.rebuild(name, Throttle::default()).await.map_err(QueryError::Rebuild)? {
             Some(Rebuilding::Begun(generation) | Rebuilding::UnderWay(generation)) => Ok(generation),
             None => Err(QueryError::ProjectionNotFound(name.into())),
         }
     }
 
-    fn find(&self, name: &str) -> Result<(Arc<Deployment>, Arc<Generation>), QueryError> {
+    pub(super) fn find_serving(&self, name: &str) -> Result<(Arc<Deployment>, Arc<Generation>), QueryError> {
         let deployment = self.0.deployment(name).ok_or_else(|| QueryError::ProjectionNotFound(name.into()))?;
         if deployment.record.kind != Kind::Projection {
             return Err(QueryError::NotAProjection { name: name.into(), kind: deployment.record.kind });
@@ -210,7 +240,7 @@ impl Projections {
     /// The generation that serves, kept in place by the guard.
     async fn hold(&self, name: &str) -> Result<(Arc<Deployment>, Arc<Generation>, InUse), QueryError> {
         loop {
-            let (deployment, serving) = self.find(name)?;
+            let (deployment, serving) = self.find_serving(name)?;
             // Another one serves since, or the plugin is gone: look again.
             if let Some(in_use) = serving.hold().await {
                 return Ok((deployment, serving, in_use));
@@ -230,7 +260,7 @@ impl Projections {
         let deadline = Instant::now() + timeout;
         loop {
             let (deployment, serving, in_use) = self.hold(name).await?;
-            check_collection(&deployment, name, collection)?;
+            check_collection(&deployment, &serving, name, collection)?;
             let wanted = wanted.max(serving.floor());
             if serving.next() >= wanted {
                 return Ok((serving, in_use));
@@ -247,14 +277,20 @@ impl Projections {
     }
 
     fn is_replaced(&self, name: &str, generation: &Generation) -> bool {
-        self.find(name).is_ok_and(|(_, serving)| serving.id != generation.id)
+        self.find_serving(name).is_ok_and(|(_, serving)| serving.id != generation.id)
     }
 }
 
 type InUse = OwnedRwLockReadGuard<()>;
 
-fn check_collection(deployment: &Deployment, name: &str, collection: &str) -> Result<(), QueryError> {
-    let collections = &deployment.descriptor.collections;
+/// Of the generation that serves: the current revision may be one that is still being built.
+pub(super) fn check_collection(
+    deployment: &Deployment,
+    serving: &Generation,
+    name: &str,
+    collection: &str,
+) -> Result<(), QueryError> {
+    let collections = &serving.descriptor().unwrap_or(&deployment.descriptor).collections;
     if collections.iter().any(|known| known.name == collection) {
         return Ok(());
     }

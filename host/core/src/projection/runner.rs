@@ -24,6 +24,7 @@ use crate::log::filter::Filter;
 use crate::log::read::{LogFollower, Reader};
 use crate::log_id;
 use crate::metrics::Metrics;
+use crate::plugin::descriptor::Collection;
 use crate::plugin::log::PluginLog;
 use crate::plugin::settings::{Checkpoint, Settings};
 use crate::replay::Pacer;
@@ -51,7 +52,7 @@ pub struct Subject {
     pub settings: watch::Receiver<Settings>,
     /// It folds each key by itself.
     pub by_key: bool,
-    pub collections: Vec<String>,
+    pub collections: Vec<Collection>,
     pub log: Arc<PluginLog>,
     pub generation: Arc<Generation>,
 }
@@ -96,7 +97,7 @@ impl Runner {
     pub fn new(context: RunnerContext, subject: Subject) -> Self {
         let from = subject.generation.next();
         let store = Arc::clone(&context.store);
-        let state = State::new(store, subject.generation.id, &subject.collections, from == Position(0));
+        let state = State::indexed(store, subject.generation.id, &subject.collections, from == Position(0));
         Self {
             follower: follow(&context, &subject, from),
             context,
@@ -218,7 +219,7 @@ impl Runner {
         let state = self.state.as_ref().expect("no call is under way");
         self.uncommitted >= limits::CHECKPOINT_EVENTS_MAX
             || state.overlay_bytes() > limits::OVERLAY_BYTES_MAX / 4
-            || state.overlay_documents() > crate::limits::commit::DOCUMENTS_MAX / 4
+            || state.overlay_rows() > crate::limits::commit::DOCUMENTS_MAX / 4
     }
 
     /// Hands events to the guest in calls of bounded size.
@@ -320,7 +321,8 @@ impl Runner {
     /// in memory for a while: reading the same events again would change nothing.
     async fn commit(&mut self, at_end: bool) -> Result<(), Interruption> {
         let state = self.state.as_mut().expect("no call is under way");
-        let documents = state.changes();
+        let documents = state.changes().await.map_err(state_failed)?;
+        let told = self.subject.generation.feed.take_note(&documents);
         let (generation, count) = (self.subject.generation.id, documents.len());
         let lag = self.folded.0 - self.committed.0;
         if count > 0 || lag > limits::CHECKPOINT_LAG_MAX {
@@ -334,6 +336,8 @@ impl Runner {
             self.committed = self.folded;
         }
         self.state.as_mut().expect("no call is under way").settle();
+        let before = self.subject.generation.next();
+        self.subject.generation.feed.publish(told, before, self.folded, self.context.clock.now());
         self.report(count, at_end);
         Ok(())
     }
@@ -357,7 +361,9 @@ impl Runner {
             Ok(()) => {}
             Err(CommitError::Rejected(Rejection::Fenced { actual, .. })) if actual == moved_to => {
                 let store = Arc::clone(&self.context.store);
-                self.state = Some(State::new(store, generation, &self.subject.collections, false));
+                self.state = Some(State::indexed(store, generation, &self.subject.collections, false));
+                // Nobody knows any more what was changed.
+                self.subject.generation.feed.publish(None, self.committed, actual, self.context.clock.now());
                 self.committed = actual;
                 self.back_to_checkpoint();
                 // There may be nothing more to fold for a while.
@@ -520,6 +526,10 @@ fn worth_repeating(error: &GuestError, attempts: u32, most: u32) -> (bool, Optio
         }
         GuestError::Failed(_) | GuestError::Outbox(_) | GuestError::Contract { .. } => (false, None),
     }
+}
+
+fn state_failed(error: StateError) -> Interruption {
+    Interruption::Host { reason: crate::tasks::chain(&error) }
 }
 
 fn read_failed(error: crate::log::read::ReadError) -> Interruption {

@@ -11,7 +11,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lru::LruCache;
 
+use super::index::{Upkeep, indexes_of};
+use crate::limits::commit::DOCUMENTS_MAX;
 use crate::limits::plugin as limits;
+use crate::limits::read::DOCUMENTS_AT_ONCE;
+use crate::plugin::descriptor::Collection;
 use crate::record::GenerationId;
 use crate::store::{Document, DocumentChange, Store, StoreError};
 
@@ -31,6 +35,8 @@ pub enum StateError {
     DocumentTooLarge { collection: String, key: String, bytes: usize },
     #[error("one checkpoint changes more than {} bytes of documents", limits::OVERLAY_BYTES_MAX)]
     OverlayFull,
+    #[error("one checkpoint changes more than {DOCUMENTS_MAX} documents and entries of indexes")]
+    TooManyChanges,
     #[error("the store did not answer")]
     Store(#[source] StoreError),
 }
@@ -48,6 +54,8 @@ pub struct State {
     generation: GenerationId,
     collections: Vec<CollectionState>,
     overlay_bytes: usize,
+    /// Rows that a commit of the overlay changes at most.
+    overlay_rows: usize,
     cached_bytes: usize,
     cache_bytes_max: usize,
     /// Whether a document that is in neither cache nor overlay is known not to exist.
@@ -58,6 +66,7 @@ struct CollectionState {
     name: Arc<str>,
     overlay: HashMap<Box<str>, Option<Bytes>>,
     cache: LruCache<Box<str>, Option<Bytes>>,
+    upkeep: Upkeep,
 }
 
 impl State {
@@ -67,16 +76,28 @@ impl State {
             name: name.as_str().into(),
             overlay: HashMap::new(),
             cache: LruCache::unbounded(),
+            upkeep: Upkeep::new(Vec::new()),
         };
         Self {
             store,
             generation,
             collections: collections.iter().map(collection).collect(),
             overlay_bytes: 0,
+            overlay_rows: 0,
             cached_bytes: 0,
             cache_bytes_max: limits::DOCUMENT_CACHE_BYTES_MAX,
             complete: empty,
         }
+    }
+
+    /// The same with the indexes that the collections declare.
+    pub fn indexed(store: Arc<dyn Store>, generation: GenerationId, declared: &[Collection], empty: bool) -> Self {
+        let names: Vec<String> = declared.iter().map(|collection| collection.name.clone()).collect();
+        let mut this = Self::new(store, generation, &names, empty);
+        for (collection, declared) in this.collections.iter_mut().zip(declared) {
+            collection.upkeep = Upkeep::new(indexes_of(declared));
+        }
+        this
     }
 
     /// What is known without asking the store: `None` means that it has to be asked ([`Self::load`]).
@@ -140,16 +161,21 @@ impl State {
         if bytes > limits::DOCUMENT_BYTES_MAX {
             return Err(StateError::DocumentTooLarge { collection: collection.into(), key: key.into(), bytes });
         }
-        let overlay = &mut self.collection(collection)?.overlay;
-        let replaced = match overlay.get_mut(key) {
+        let collection = self.collection(collection)?;
+        let replaced = match collection.overlay.get_mut(key) {
             Some(old) => std::mem::replace(old, value).map_or(0, |old| old.len()),
             None => {
-                overlay.insert(key.into(), value);
+                let rows = collection.upkeep.rows();
+                collection.overlay.insert(key.into(), value);
+                self.overlay_rows += rows;
                 self.overlay_bytes += key.len() + ENTRY_OVERHEAD_BYTES;
                 0
             }
         };
         self.overlay_bytes = self.overlay_bytes + bytes - replaced;
+        if self.overlay_rows > DOCUMENTS_MAX {
+            return Err(StateError::TooManyChanges);
+        }
         if self.overlay_bytes > limits::OVERLAY_BYTES_MAX { Err(StateError::OverlayFull) } else { Ok(()) }
     }
 
@@ -179,28 +205,47 @@ impl State {
         Ok(merge(stored.documents, changed, covered, limit))
     }
 
-    /// What the overlay changes, for a commit unit.
-    pub fn changes(&mut self) -> Vec<DocumentChange> {
+    /// What the overlay changes, for a commit unit: documents, and the entries of their indexes. Only the
+    /// latter may have to ask the store what there was before.
+    pub async fn changes(&self) -> Result<Vec<DocumentChange>, StateError> {
         let mut changes = Vec::new();
-        for collection in &mut self.collections {
-            for (key, value) in &collection.overlay {
-                let committed = collection.cache.peek(key);
-                let unchanged = match committed {
-                    Some(committed) => committed == value,
-                    None => value.is_none() && self.complete,
-                };
-                if !unchanged {
-                    let (collection, key) = (Arc::clone(&collection.name), key.to_string());
-                    changes.push(DocumentChange { collection, key, value: value.clone() });
-                }
+        for collection in &self.collections {
+            let first = changes.len();
+            collection.add_changes(self.complete, &mut changes);
+            if !collection.upkeep.is_none() {
+                let entries = self.changed_entries(collection, &changes[first..]).await?;
+                changes.extend(entries);
             }
         }
-        changes
+        Ok(changes)
+    }
+
+    async fn changed_entries(
+        &self,
+        collection: &CollectionState,
+        changed: &[DocumentChange],
+    ) -> Result<Vec<DocumentChange>, StateError> {
+        let (mut entries, mut unknown) = (Vec::new(), Vec::new());
+        for change in changed {
+            match collection.cache.peek(change.key.as_str()) {
+                Some(old) => collection.upkeep.follow(old.as_ref(), change, &mut entries),
+                None if self.complete => collection.upkeep.follow(None, change, &mut entries),
+                None => unknown.push(change),
+            }
+        }
+        for unknown in unknown.chunks(DOCUMENTS_AT_ONCE) {
+            let keys: Vec<String> = unknown.iter().map(|change| change.key.clone()).collect();
+            let old = self.store.documents(self.generation, &collection.name, &keys).await;
+            for (change, old) in unknown.iter().zip(old.map_err(StateError::Store)?) {
+                collection.upkeep.follow(old.as_ref(), change, &mut entries);
+            }
+        }
+        Ok(entries)
     }
 
     /// The overlay was committed.
     pub fn settle(&mut self) {
-        self.overlay_bytes = 0;
+        (self.overlay_bytes, self.overlay_rows) = (0, 0);
         for i in 0..self.collections.len() {
             let overlay = std::mem::take(&mut self.collections[i].overlay);
             for (key, value) in overlay {
@@ -215,7 +260,7 @@ impl State {
 
     /// The overlay is dropped: back to the last commit.
     pub fn discard(&mut self) {
-        self.overlay_bytes = 0;
+        (self.overlay_bytes, self.overlay_rows) = (0, 0);
         for collection in &mut self.collections {
             collection.overlay.clear();
         }
@@ -229,8 +274,9 @@ impl State {
         self.overlay_bytes
     }
 
-    pub fn overlay_documents(&self) -> usize {
-        self.collections.iter().map(|collection| collection.overlay.len()).sum()
+    /// Documents and entries of indexes that a commit changes at most.
+    pub fn overlay_rows(&self) -> usize {
+        self.overlay_rows
     }
 
     fn collection(&mut self, name: &str) -> Result<&mut CollectionState, StateError> {
@@ -267,6 +313,21 @@ impl State {
             let Some((key, value)) = largest.cache.pop_lru() else { return };
             self.cached_bytes -= weight(&key, value.as_ref());
             self.complete = false;
+        }
+    }
+}
+
+impl CollectionState {
+    fn add_changes(&self, complete: bool, changes: &mut Vec<DocumentChange>) {
+        for (key, value) in &self.overlay {
+            let unchanged = match self.cache.peek(key) {
+                Some(committed) => committed == value,
+                None => value.is_none() && complete,
+            };
+            if !unchanged {
+                let (collection, key) = (Arc::clone(&self.name), key.to_string());
+                changes.push(DocumentChange { collection, key, value: value.clone() });
+            }
         }
     }
 }

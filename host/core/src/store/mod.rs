@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod copy;
 pub mod memory;
 pub mod plan;
+pub mod prefix;
 pub mod unit;
 pub mod wrapped;
 
@@ -179,9 +180,19 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> Result<Documents, StoreError>;
 
+    /// The same from the other end: those that come before `before`, from the last one downwards.
+    async fn scan_back(
+        &self,
+        generation: GenerationId,
+        collection: &str,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Documents, StoreError>;
+
     async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError>;
 
-    /// Names of the collections that have documents, in byte order.
+    /// Names of the collections that have documents, those of indexes included, in byte order.
     async fn collections(&self, generation: GenerationId) -> Result<Vec<String>, StoreError>;
 }
 

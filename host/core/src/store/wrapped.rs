@@ -165,6 +165,17 @@ impl<W: Wrapped> DocumentStore for W {
         self.wrapped().scan(generation, collection, prefix, after, limit).await
     }
 
+    async fn scan_back(
+        &self,
+        generation: GenerationId,
+        collection: &str,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Documents, StoreError> {
+        self.wrapped().scan_back(generation, collection, prefix, before, limit).await
+    }
+
     async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError> {
         self.wrapped().count(generation, collection).await
     }

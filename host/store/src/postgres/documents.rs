@@ -9,6 +9,7 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 use wasmill_core::limits::read::LIST_BYTES_MAX;
 use wasmill_core::record::GenerationId;
+use wasmill_core::store::prefix::end_of_prefix;
 use wasmill_core::store::{Document, DocumentChange, Documents, Unit};
 
 use super::changes::Statement;
@@ -172,14 +173,12 @@ pub(super) async fn scan(
     const SCAN: &str = "
         select key, value from document
         where generation = $1 and collection = $2 and key >= $3 order by key limit $4";
-    /// Rows that one query asks for: the server sends them all, and each may have 256 KiB, or 2 MiB if it is
-    /// the host's own.
-    const ROWS_MAX: i64 = 16;
     let mut start = prefix.max(after.unwrap_or_default()).to_owned();
     let mut skip = after.map(str::to_owned);
+    let rows_max = rows_at_once(generation, collection, limit);
     let (mut documents, mut bytes) = (Vec::new(), 0);
     loop {
-        let query = sqlx::query(SCAN).bind(signed(generation.0)).bind(collection).bind(&start).bind(ROWS_MAX);
+        let query = sqlx::query(SCAN).bind(signed(generation.0)).bind(collection).bind(&start).bind(rows_max);
         let rows = query.fetch_all(&mut *connection).await?;
         for row in &rows {
             let key: &str = row.try_get(0)?;
@@ -197,13 +196,61 @@ pub(super) async fn scan(
             documents.push(Document { key: key.into(), value: Bytes::copy_from_slice(value) });
         }
         match rows.last() {
-            Some(last) if rows.len() as i64 == ROWS_MAX => {
+            Some(last) if rows.len() as i64 == rows_max => {
                 start = last.try_get(0)?;
                 skip = Some(start.clone());
             }
             _ => return Ok(Documents { documents, more: false }),
         }
     }
+}
+
+/// The same downwards from `before`. Here the end of a prefix has to be known to begin with.
+pub(super) async fn scan_back(
+    connection: &mut PgConnection,
+    generation: GenerationId,
+    collection: &str,
+    prefix: &str,
+    before: Option<&str>,
+    limit: usize,
+) -> sqlx::Result<Documents> {
+    const SCAN: &str = "
+        select key, value from document
+        where generation = $1 and collection = $2 and key >= $3 and key < $5 order by key desc limit $4";
+    const SCAN_FROM_THE_END: &str = "
+        select key, value from document
+        where generation = $1 and collection = $2 and key >= $3 order by key desc limit $4";
+    let end = end_of_prefix(prefix);
+    let mut end = end.as_deref().into_iter().chain(before).min().map(str::to_owned);
+    let rows_max = rows_at_once(generation, collection, limit);
+    let (mut documents, mut bytes) = (Vec::new(), 0);
+    loop {
+        let query = sqlx::query(if end.is_some() { SCAN } else { SCAN_FROM_THE_END });
+        let mut query = query.bind(signed(generation.0)).bind(collection).bind(prefix).bind(rows_max);
+        if let Some(end) = &end {
+            query = query.bind(end);
+        }
+        let rows = query.fetch_all(&mut *connection).await?;
+        for row in &rows {
+            let (key, value): (&str, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+            bytes += value.len();
+            if documents.len() == limit || (bytes > LIST_BYTES_MAX && !documents.is_empty()) {
+                return Ok(Documents { documents, more: true });
+            }
+            documents.push(Document { key: key.into(), value: Bytes::copy_from_slice(value) });
+        }
+        match rows.last() {
+            Some(last) if rows.len() as i64 == rows_max => end = Some(last.try_get(0)?),
+            _ => return Ok(Documents { documents, more: false }),
+        }
+    }
+}
+
+/// Rows that one query asks for: the server sends them all, and each may have 256 KiB, or 2 MiB if it is
+/// the host's own. Those of an index have no value.
+fn rows_at_once(generation: GenerationId, collection: &str, limit: usize) -> i64 {
+    let is_index = generation != GenerationId::HOST && collection.starts_with('$');
+    if is_index { signed(limit as u64).saturating_add(2) } else { 16 }
 }
 
 pub(super) async fn count(

@@ -9,6 +9,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use wasmill_core::limits::read::LIST_BYTES_MAX;
 use wasmill_core::record::GenerationId;
+use wasmill_core::store::prefix::end_of_prefix;
 use wasmill_core::store::{Document, DocumentChange, Documents, Unit};
 
 use super::rows::{Rows, Statement};
@@ -188,6 +189,43 @@ pub(super) async fn scan(
             break;
         }
         let value: &[u8] = row.try_get(1)?;
+        bytes += value.len();
+        if documents.len() == limit || (bytes > LIST_BYTES_MAX && !documents.is_empty()) {
+            return Ok(Documents { documents, more: true });
+        }
+        documents.push(Document { key: key.into(), value: Bytes::copy_from_slice(value) });
+    }
+    Ok(Documents { documents, more: false })
+}
+
+/// The same downwards from `before`. Here the end of a prefix has to be known to begin with.
+pub(super) async fn scan_back(
+    connection: &mut SqliteConnection,
+    generation: GenerationId,
+    collection: &str,
+    prefix: &str,
+    before: Option<&str>,
+    limit: usize,
+) -> sqlx::Result<Documents> {
+    const SCAN: &str = "
+        select key, value from document
+        where generation = ? and collection = ? and key >= ? and key < ? order by key desc limit ?";
+    const SCAN_FROM_THE_END: &str = "
+        select key, value from document
+        where generation = ? and collection = ? and key >= ? order by key desc limit ?";
+    let end = end_of_prefix(prefix);
+    let end = end.as_deref().into_iter().chain(before).min();
+    let query = sqlx::query(if end.is_some() { SCAN } else { SCAN_FROM_THE_END });
+    let query = query.bind(signed(generation.0)).bind(collection).bind(prefix);
+    let query = match end {
+        Some(end) => query.bind(end),
+        None => query,
+    };
+    // One more to see whether there are more.
+    let mut rows = query.bind(signed(limit as u64).saturating_add(1)).fetch(connection);
+    let (mut documents, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let (key, value): (&str, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
         bytes += value.len();
         if documents.len() == limit || (bytes > LIST_BYTES_MAX && !documents.is_empty()) {
             return Ok(Documents { documents, more: true });

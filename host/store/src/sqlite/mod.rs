@@ -205,6 +205,19 @@ impl DocumentStore for SqliteStore {
         page.map_err(|error| self.error(error))
     }
 
+    async fn scan_back(
+        &self,
+        generation: GenerationId,
+        collection: &str,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Documents, StoreError> {
+        let page =
+            documents::scan_back(&mut *self.reader().await?, generation, collection, prefix, before, limit).await;
+        page.map_err(|error| self.error(error))
+    }
+
     async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError> {
         let count = documents::count(&mut *self.reader().await?, generation, collection).await;
         count.map_err(|error| self.error(error))

@@ -189,17 +189,24 @@ impl DocumentStore for MemoryStore {
         let from = inner.documents.range((generation, collection.to_owned(), start)..);
         let of_prefix =
             from.take_while(|((g, c, key), _)| *g == generation && c == collection && key.starts_with(prefix));
-        let mut wanted = of_prefix.filter(|((_, _, key), _)| after.is_none_or(|after| key.as_str() > after)).peekable();
-        let (mut documents, mut bytes) = (Vec::new(), 0);
-        while let Some(((_, _, key), value)) = wanted.peek() {
-            bytes += value.len();
-            if documents.len() == limit || (bytes > limits::read::LIST_BYTES_MAX && !documents.is_empty()) {
-                break;
-            }
-            documents.push(Document { key: key.clone(), value: (*value).clone() });
-            wanted.next();
-        }
-        Ok(Documents { documents, more: wanted.peek().is_some() })
+        Ok(documents_page(of_prefix.filter(|((_, _, key), _)| after.is_none_or(|after| key.as_str() > after)), limit))
+    }
+
+    async fn scan_back(
+        &self,
+        generation: GenerationId,
+        collection: &str,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Documents, StoreError> {
+        let inner = self.inner();
+        let from = inner.documents.range((generation, collection.to_owned(), prefix.to_owned())..);
+        let of_prefix: Vec<_> = from
+            .take_while(|((g, c, key), _)| *g == generation && c == collection && key.starts_with(prefix))
+            .filter(|((_, _, key), _)| before.is_none_or(|before| key.as_str() < before))
+            .collect();
+        Ok(documents_page(of_prefix.into_iter().rev(), limit))
     }
 
     async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError> {
@@ -218,6 +225,23 @@ impl DocumentStore for MemoryStore {
         names.dedup();
         Ok(names)
     }
+}
+
+/// What a page holds of the documents that are wanted.
+fn documents_page<'a>(
+    wanted: impl Iterator<Item = (&'a (GenerationId, String, String), &'a Bytes)>,
+    limit: usize,
+) -> Documents {
+    let (mut wanted, mut documents, mut bytes) = (wanted.peekable(), Vec::new(), 0);
+    while let Some(((_, _, key), value)) = wanted.peek() {
+        bytes += value.len();
+        if documents.len() == limit || (bytes > limits::read::LIST_BYTES_MAX && !documents.is_empty()) {
+            break;
+        }
+        documents.push(Document { key: key.clone(), value: (*value).clone() });
+        wanted.next();
+    }
+    Documents { documents, more: wanted.peek().is_some() }
 }
 
 #[async_trait]

@@ -127,6 +127,17 @@ impl DocumentStore for Reopening {
         self.reopened().await.scan(generation, collection, prefix, after, limit).await
     }
 
+    async fn scan_back(
+        &self,
+        generation: GenerationId,
+        collection: &str,
+        prefix: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Answer<Documents> {
+        self.reopened().await.scan_back(generation, collection, prefix, before, limit).await
+    }
+
     async fn count(&self, generation: GenerationId, collection: &str) -> Answer<u64> {
         self.reopened().await.count(generation, collection).await
     }
