@@ -192,6 +192,8 @@ impl Side {
     ) {
         let what = format!("scan of `{prefix}` after {after:?}, {limit}");
         ask!(self, what, itself, store => store.scan(generation, collection, prefix, after, limit));
+        let what = format!("scan of `{prefix}` back before {after:?}, {limit}");
+        ask!(self, what, itself, store => store.scan_back(generation, collection, prefix, after, limit));
     }
 
     pub(crate) async fn records(&self, components: &[&str]) {

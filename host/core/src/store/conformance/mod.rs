@@ -416,6 +416,17 @@ async fn documents_are_scanned_in_byte_order(store: &impl Store) {
     assert_eq!(scan("b/", None, 2).await, (vec!["b/1".into(), "b/10".into()], true));
     assert_eq!(scan("b/", Some("b/10"), 2).await, (vec!["b/2".into()], false));
     assert_eq!(scan("\u{10FFFF}", None, 9).await.0.len(), 2, "the last prefix has no upper neighbour");
+    let back = async |prefix: &str, before: Option<&str>, limit| {
+        let page = store.scan_back(g, "c", prefix, before, limit).await.expect("scanned");
+        (page.documents.into_iter().map(|d| d.key).collect::<Vec<_>>(), page.more)
+    };
+    let down: Vec<String> = keys.iter().rev().map(|key| (*key).to_owned()).collect();
+    assert_eq!(back("", None, 100).await, (down.clone(), false), "a scan from the end is one the other way round");
+    assert_eq!(back("b/", None, 2).await, (vec!["b/2".into(), "b/10".into()], true), "it begins at the prefix's end");
+    assert_eq!(back("b/", Some("b/10"), 2).await, (vec!["b/1".into()], false), "what it begins before is not in it");
+    assert_eq!(back("b/", Some("b"), 9).await, (vec![], false), "nothing of a prefix comes before it");
+    assert_eq!(back("b/", Some("z"), 1).await, (vec!["b/2".into()], true), "it begins at the prefix's end at most");
+    assert_eq!(back("\u{10FFFF}", Some("\u{10FFFF}z"), 9).await, (vec!["\u{10FFFF}".into()], false));
     let dropped = commit_one(store, Unit::change(vec![Change::DropDocuments { generation: g, limit: 4 }])).await;
     assert_eq!(dropped.removed, 4, "removal is bounded, and says how much it did");
     let dropped = commit_one(store, Unit::change(vec![Change::DropDocuments { generation: g, limit: 100 }])).await;
