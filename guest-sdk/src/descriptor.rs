@@ -33,6 +33,13 @@ struct DeclaredCollection {
     name: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     description: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    indexes: Vec<Index>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Index {
+    field: &'static str,
 }
 
 /// One choice of events: those whose stream and type match. In a pattern only `*` is special, and
@@ -78,7 +85,8 @@ impl Descriptor {
     #[must_use]
     pub fn collection<T>(mut self, collection: &Collection<T>) -> Self {
         let (name, description) = (collection.name(), collection.description());
-        self.collections.push(DeclaredCollection { name, description });
+        let indexes = collection.indexes().iter().map(|field| Index { field }).collect();
+        self.collections.push(DeclaredCollection { name, description, indexes });
         self
     }
 

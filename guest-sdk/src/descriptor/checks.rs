@@ -1,6 +1,6 @@
 //! What the host does with a descriptor, for the native harness: refuse a bad one, choose events.
 
-use super::{Descriptor, Subscription};
+use super::{DeclaredCollection, Descriptor, Subscription};
 
 impl Descriptor {
     /// Whether the host would feed this event to the plugin.
@@ -29,6 +29,15 @@ impl Descriptor {
         }
         if self.collections.len() > 64 {
             return Some(format!("{} collections are declared, at most 64 may be", self.collections.len()));
+        }
+        let fields =
+            |declared: &DeclaredCollection| declared.indexes.iter().map(|index| index.field).collect::<Vec<_>>();
+        if let Some(declared) = self.collections.iter().find(|declared| declared.indexes.len() > 16) {
+            return Some(format!("the collection `{}` has more than 16 indexes", declared.name));
+        }
+        let whole = |field: &&str| field.len() <= 200 && field.split('.').all(|name| !name.is_empty());
+        if let Some(field) = self.collections.iter().flat_map(fields).find(|field| !whole(field)) {
+            return Some(format!("the index `{field}` is not names with dots between them, up to 200 bytes"));
         }
         self.collections
             .iter()

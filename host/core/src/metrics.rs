@@ -22,6 +22,8 @@ pub struct Metrics {
     pub tail_cache_bytes: IntGauge,
     pub events_delivered: IntCounterVec,
     pub followers: IntGauge,
+    pub document_changes_delivered: IntCounterVec,
+    pub change_followers: IntGauge,
     pub replayed_events: IntCounterVec,
     pub scheduled_events: IntCounterVec,
     pub receipts: IntCounterVec,
@@ -96,6 +98,13 @@ impl Metrics {
             tail_cache_bytes: gauge(r, "tail_cache_bytes", "Memory of the newest events.")?,
             events_delivered: counters(r, "events_delivered_total", "Events handed to readers.", &["via"])?,
             followers: gauge(r, "followers", "Readers that follow the log or a stream live.")?,
+            document_changes_delivered: counters(
+                r,
+                "document_changes_delivered_total",
+                "Changes of documents handed to those who follow a read model.",
+                &["via"],
+            )?,
+            change_followers: gauge(r, "change_followers", "Readers that follow a read model live.")?,
             replayed_events: counters(
                 r,
                 "replayed_events_total",

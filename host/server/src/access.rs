@@ -135,7 +135,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 fn in_query(uri: &Uri) -> Option<String> {
     let path = uri.path();
     let replay = path.starts_with("/api/replays/") && path.ends_with("/events");
-    if !(path == "/api/ws" || path.starts_with("/hubs/") || path.ends_with("/events/live") || replay) {
+    let changes = path.starts_with("/api/projections/") && path.ends_with("/changes");
+    if !(path == "/api/ws" || path.starts_with("/hubs/") || path.ends_with("/events/live") || replay || changes) {
         return None;
     }
     let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;

@@ -221,6 +221,20 @@ pub fn face(code: Code) -> Face {
             "There is no such document",
             "Nothing is stored under this key. If you have just published the event, wait for its position.",
         ),
+        Code::NotIndexed => face(
+            Grpc::InvalidArgument,
+            Http::BAD_REQUEST,
+            "Documents cannot be sorted by this field",
+            "The collection has no index on it. Sort by one of those that the message names, or by `$key`; or declare the \
+             index in the plugin's descriptor and deploy it.",
+        ),
+        Code::GenerationNotFound => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "There is no such generation of the read model",
+            "What is to be compared is not there, or no longer: perhaps it was swapped in. `wasmill projection get NAME` \
+             shows what serves and what is being built.",
+        ),
         Code::PositionNotReached => face(
             Grpc::DeadlineExceeded,
             Http::GATEWAY_TIMEOUT,

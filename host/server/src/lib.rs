@@ -12,6 +12,7 @@ mod convert;
 mod deliveries;
 mod pages;
 mod publish;
+mod queries;
 mod queues;
 mod receipts;
 mod replays;

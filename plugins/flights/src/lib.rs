@@ -12,14 +12,15 @@ use wasmill_guest::{Collection, Context, Descriptor, Failure, Prefetch, Projecti
 
 pub const TOTALS: Collection<Totals> =
     Collection::new("totals").describe("Under the key `all`: events, aircraft, and events by type");
-pub const CARRIERS: Collection<Carrier> =
-    Collection::new("carriers").describe("By carrier: departures, the sum of their delays, cancellations");
+pub const CARRIERS: Collection<Carrier> = Collection::new("carriers")
+    .describe("By carrier: departures, the sum of their delays, cancellations")
+    .indexed_by(&["departures"]);
 pub const ORIGINS: Collection<Origin> = Collection::new("origins").describe("By airport: departures");
 pub const DESTINATIONS: Collection<Destination> = Collection::new("destinations").describe("By airport: arrivals");
 pub const AIRCRAFT: Collection<Aircraft> =
     Collection::new("aircraft").describe("By stream: what one aircraft has flown");
 pub const AIRBORNE: Collection<Airborne> =
-    Collection::new("airborne").describe("By flight: departed and not arrived yet");
+    Collection::new("airborne").describe("By flight: departed and not arrived yet").indexed_by(&["carrier"]);
 
 /// The key of the one document in [`TOTALS`].
 pub const ALL: &str = "all";

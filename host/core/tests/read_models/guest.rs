@@ -10,8 +10,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wasmill_core::clock::{Clock, ManualClock, Timestamp};
-use wasmill_core::event::{Event, NewEvent, Position};
-use wasmill_core::guest::{ComponentError, GuestEngine, GuestEnvironment, GuestError, GuestModule, ProjectionGuest};
+use wasmill_core::event::{NewEvent, Position};
+use wasmill_core::guest::{
+    Batch, ComponentError, Guest, GuestEngine, GuestEnvironment, GuestError, GuestModule, UpcasterGuest,
+};
 use wasmill_core::host::{Host, HostOptions, HostParts};
 use wasmill_core::log::publish::Append;
 use wasmill_core::metrics::Metrics;
@@ -21,7 +23,6 @@ use wasmill_core::projection::query::condition::Condition;
 use wasmill_core::projection::query::find::{Found, Query};
 use wasmill_core::projection::query::plan::Sort;
 use wasmill_core::projection::query::{Answer, QueryError, WaitFor, parse};
-use wasmill_core::projection::state::State;
 use wasmill_core::store::Store;
 
 #[derive(Default)]
@@ -37,7 +38,7 @@ struct Module {
     errs: Arc<AtomicBool>,
 }
 
-struct Guest {
+struct Told {
     errs: Arc<AtomicBool>,
 }
 
@@ -75,15 +76,20 @@ impl GuestModule for Module {
         Ok(String::from_utf8(self.descriptor.to_vec()).unwrap())
     }
 
-    async fn projection(&self, _: GuestEnvironment) -> Result<Box<dyn ProjectionGuest>, GuestError> {
-        Ok(Box::new(Guest { errs: Arc::clone(&self.errs) }))
+    async fn start(&self, _: GuestEnvironment) -> Result<Box<dyn Guest>, GuestError> {
+        Ok(Box::new(Told { errs: Arc::clone(&self.errs) }))
+    }
+
+    async fn start_upcaster(&self, _: GuestEnvironment) -> Result<Box<dyn UpcasterGuest>, GuestError> {
+        unreachable!("it is a projection")
     }
 }
 
 #[async_trait]
-impl ProjectionGuest for Guest {
-    async fn apply(&mut self, events: Arc<[Event]>, mut state: State) -> (State, Result<(), GuestError>) {
-        for event in events.iter() {
+impl Guest for Told {
+    async fn call(&mut self, mut batch: Batch) -> (Batch, Result<(), GuestError>) {
+        let state = &mut batch.state;
+        for event in batch.events.iter() {
             let told: Vec<(String, String, Value)> = serde_json::from_slice(event.data()).unwrap();
             for (collection, key, mut value) in told {
                 if let (true, Some(number)) = (self.errs.load(Ordering::SeqCst), value["n"].as_i64()) {
@@ -97,7 +103,7 @@ impl ProjectionGuest for Guest {
                 state.put(&collection, &key, document).unwrap();
             }
         }
-        (state, Ok(()))
+        (batch, Ok(()))
     }
 
     fn memory_bytes(&self) -> usize {

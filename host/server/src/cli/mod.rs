@@ -310,6 +310,10 @@ mod tests {
             "wasmill projection get flights",
             "wasmill projection query flights carriers UA --wait-for 7 --timeout 500ms",
             "wasmill projection query flights carriers --prefix U --after UA --limit 5",
+            "wasmill projection query flights airborne --where carrier=UA --where delay>=15 --sort -delay --limit 20 --count",
+            "wasmill projection query flights airborne --condition {} --prefix U --cursor AAAA",
+            "wasmill projection diff flights --collection carriers --limit 10",
+            "wasmill projection diff flights --generations 1 2",
             "wasmill projection rebuild flights --wait",
             "wasmill bench append --publishers 64 --batch 1 --seconds 5 --size 256",
             "wasmill bench all --spawn",
@@ -361,6 +365,9 @@ mod tests {
             "wasmill replay start",
             "wasmill replay start --client --group billing",
             "wasmill queue put mail --type t --data {} --priority 10",
+            "wasmill projection query flights carriers UA --where a=1",
+            "wasmill projection query flights carriers --after UA --sort a",
+            "wasmill projection diff flights --generations 1",
             "wasmill read --until 3 --until-time 2026-01-01T00:00:00Z",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -1,5 +1,6 @@
 //! `wasmill projection`.
 
+mod diff;
 mod query;
 mod status;
 
@@ -24,6 +25,8 @@ pub(crate) enum ProjectionCommand {
     Get(NameArgs),
     /// Read documents of a projection's read model
     Query(query::QueryArgs),
+    /// Show where the read model that is being built differs from the one that serves
+    Diff(diff::DiffArgs),
     /// Build a read model anew from the first event, while the old one goes on serving
     Rebuild(RebuildArgs),
 }
@@ -67,6 +70,7 @@ pub(crate) async fn run(command: ProjectionCommand, output: Output) -> Result<()
             output.show(&Status::from(get(&client, &args.name).await?))
         }
         ProjectionCommand::Query(args) => query::run(args, output).await,
+        ProjectionCommand::Diff(args) => diff::run(args, output).await,
         ProjectionCommand::Rebuild(args) => rebuild(args, output).await,
     }
 }

@@ -1,7 +1,10 @@
 //! `wasmill.v1.ProjectionService`.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
 use tonic::{Request, Response, Status};
 use wasmill_core::limits::read as limits;
 
@@ -10,11 +13,14 @@ use super::status::{refuse, status};
 use crate::app::App;
 use crate::proto;
 use crate::proto::projection_service_server::ProjectionService;
+use crate::queries;
 
 pub(super) struct ProjectionApi(pub(super) Arc<App>);
 
 #[tonic::async_trait]
 impl ProjectionService for ProjectionApi {
+    type FollowChangesStream = Pin<Box<dyn Stream<Item = Result<proto::FollowChangesResponse, Status>> + Send>>;
+
     async fn list_projections(
         &self,
         _: Request<proto::ListProjectionsRequest>,
@@ -60,6 +66,40 @@ impl ProjectionService for ProjectionApi {
         let (documents, next_after) = convert::documents(answer.value);
         let next_after = next_after.unwrap_or_default();
         Ok(Response::new(proto::ListDocumentsResponse { documents, next_after, next_position }))
+    }
+
+    async fn query_documents(
+        &self,
+        request: Request<proto::QueryDocumentsRequest>,
+    ) -> Result<Response<proto::QueryDocumentsResponse>, Status> {
+        let mut request = request.into_inner();
+        let wait_for = convert::wait_for(request.wait_for.take()).map_err(|problem| status(&problem))?;
+        let query = convert::query(&request).map_err(|problem| status(&problem))?;
+        let answer = self.0.host.projections.find(&request.projection, &request.collection, &query, wait_for);
+        Ok(Response::new(convert::found(answer.await.map_err(refuse)?)))
+    }
+
+    async fn follow_changes(
+        &self,
+        request: Request<proto::FollowChangesRequest>,
+    ) -> Result<Response<Self::FollowChangesStream>, Status> {
+        let (wanted, after) = convert::wanted(request.into_inner());
+        let follower = queries::follow(&self.0, wanted, after, "grpc").map_err(refuse)?;
+        let updates = try_unfold(follower, |mut follower| async move {
+            let update = follower.next().await.map_err(|problem| status(&problem))?;
+            Ok(Some((convert::update(update), follower)))
+        });
+        Ok(Response::new(Box::pin(updates)))
+    }
+
+    async fn diff_projection(
+        &self,
+        request: Request<proto::DiffProjectionRequest>,
+    ) -> Result<Response<proto::DiffProjectionResponse>, Status> {
+        let request = request.into_inner();
+        let asked = convert::diff_request(&request).map_err(|problem| status(&problem))?;
+        let diff = self.0.host.projections.diff(&request.projection, &asked).await.map_err(refuse)?;
+        Ok(Response::new(convert::diff(diff)))
     }
 
     async fn rebuild_projection(

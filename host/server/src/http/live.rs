@@ -28,9 +28,9 @@ use crate::{receipts, rights};
 
 const VIA: &str = "sse";
 /// Keeps proxies from closing a connection on which nothing happens.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
-const RETRY_MS: u32 = 1000;
+pub(super) const RETRY_MS: u32 = 1000;
 /// The id before the first event: nothing was seen.
 const NOTHING_SEEN: &str = "-1";
 
@@ -132,7 +132,12 @@ fn events(
     });
     let id_line = seen.map(|seen| format!("id: {seen}\n")).unwrap_or_default();
     let hello = futures_util::stream::iter([Ok(format!("retry: {RETRY_MS}\n{id_line}\n").into())]);
-    let mut response = typed("text/event-stream", Body::from_stream(hello.chain(following)));
+    event_stream(hello.chain(following))
+}
+
+/// A body of server-sent events.
+pub(super) fn event_stream(events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response<Body> {
+    let mut response = typed("text/event-stream", Body::from_stream(events));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx would wait for more.
@@ -155,7 +160,7 @@ fn encode(batch: &Batch, id: fn(&Event) -> u64) -> Bytes {
 }
 
 /// A host that stops says nothing: the browser comes back by itself. Anything else is told.
-fn farewell(problem: &Problem) -> Bytes {
+pub(super) fn farewell(problem: &Problem) -> Bytes {
     if problem.code == Code::Draining {
         return Bytes::from_static(b": the host is stopping\n\n");
     }

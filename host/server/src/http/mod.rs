@@ -10,6 +10,7 @@ pub(crate) mod request;
 pub(crate) mod transaction_in;
 mod view;
 
+mod changes;
 pub(crate) mod consume;
 mod dead_letters;
 mod docs;
@@ -22,6 +23,7 @@ mod plugins;
 mod projections;
 mod publish;
 mod queues;
+mod read_models;
 mod receipts;
 pub(crate) mod replay_out;
 mod replays;
@@ -170,6 +172,9 @@ fn table() -> Vec<Route> {
         route("/api/projections", GET, get(projections::list)),
         route("/api/projections/{name}", GET, get(projections::show)),
         route("/api/projections/{name}/rebuild", POST, post(projections::rebuild)),
+        route("/api/projections/{name}/changes", GET, get(changes::follow)),
+        route("/api/projections/{name}/diff", GET, get(read_models::diff)),
+        route("/api/projections/{name}/query/{collection}", POST, post(read_models::query)),
         route("/api/projections/{name}/documents/{collection}", GET, get(projections::documents)),
         route("/api/projections/{name}/documents/{collection}/{*key}", GET, get(projections::document)),
     ]

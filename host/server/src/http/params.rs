@@ -68,6 +68,12 @@ impl Params {
         value
     }
 
+    /// As often as it stands there.
+    pub(crate) fn every(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        self.given.iter().filter(|(given, _)| given == name).map(|(_, value)| value.clone()).collect()
+    }
+
     pub(crate) fn is_given(&self, name: &str) -> bool {
         self.given.iter().any(|(given, _)| given == name)
     }

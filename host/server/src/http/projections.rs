@@ -19,10 +19,10 @@ use wasmill_core::store::Document;
 use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
 use super::request::InPath;
-use super::view;
+use super::{read_models, view};
 use crate::app::App;
 
-const NEXT_POSITION_HEADER: &str = "wasmill-next-position";
+pub(super) const NEXT_POSITION_HEADER: &str = "wasmill-next-position";
 
 pub(super) async fn list(State(app): State<Arc<App>>, params: Params) -> Result<Json<Value>, Refusal> {
     params.finish()?;
@@ -50,7 +50,7 @@ pub(super) async fn rebuild(
 }
 
 /// `waitFor` is the position of an event that has to be in the answer, `timeout` how long it may take.
-fn wait_for(params: &mut Params) -> Option<WaitFor> {
+pub(super) fn wait_for(params: &mut Params) -> Option<WaitFor> {
     let (position, timeout) = (params.number("waitFor").map(Position), params.duration("timeout"));
     if timeout.is_some() && position.is_none() {
         params.refuse("timeout", "it goes with waitFor, which is missing");
@@ -75,6 +75,9 @@ pub(super) async fn documents(
     InPath((name, collection)): InPath<(String, String)>,
     mut params: Params,
 ) -> Result<Response<Body>, Refusal> {
+    if ["where", "sort", "cursor", "count"].iter().any(|name| params.is_given(name)) {
+        return read_models::query_by_parameters(&app, &name, &collection, params).await;
+    }
     let (prefix, after) = (params.text("prefix").unwrap_or_default(), params.text("after"));
     let (limit, wait_for) = (params.limit(PAGE_DEFAULT, limits::LIST_DOCUMENTS_MAX), wait_for(&mut params));
     params.finish()?;

@@ -176,7 +176,13 @@ pub(crate) fn log_line(line: &LogLine) -> Value {
 
 pub(crate) fn projection(status: &ProjectionStatus) -> Value {
     let Progress { next, phase, failure, folded, seen_at: _, last_failure: _, rate: _ } = &status.progress;
-    let collection = |CollectionStatus { name, description, documents }: &CollectionStatus| json!({ "name": name, "description": description, "documents": documents });
+    let collection = |CollectionStatus { name, description, indexes, documents }: &CollectionStatus| {
+        let mut view = json!({ "name": name, "description": description, "documents": documents });
+        if !indexes.is_empty() {
+            view["indexes"] = json!(indexes);
+        }
+        view
+    };
     let mut view = json!({
         "name": status.name,
         "version": status.version,

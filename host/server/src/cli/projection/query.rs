@@ -6,11 +6,15 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::cli::client::Remote;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+use crate::cli::client::{Connection, Remote};
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, Show};
-use crate::cli::table::quoted;
-use crate::proto::{Document, GetDocumentRequest, ListDocumentsRequest, WaitFor};
+use crate::cli::table::{count, grouped, quoted};
+use crate::proto::projection_service_client::ProjectionServiceClient;
+use crate::proto::{Document, DocumentCount, GetDocumentRequest, ListDocumentsRequest, QueryDocumentsRequest, WaitFor};
 
 /// What a host hands out at once.
 const PAGE: u32 = 1_000;
@@ -24,7 +28,7 @@ pub(crate) struct QueryArgs {
     #[arg(value_name = "COLLECTION")]
     collection: String,
     /// One document; without it, documents in the order of their keys
-    #[arg(value_name = "KEY", conflicts_with_all = ["prefix", "after", "limit"])]
+    #[arg(value_name = "KEY", conflicts_with_all = ["prefix", "after", "limit", "where", "condition", "sort", "count", "cursor"])]
     key: Option<String>,
     /// Keys that begin with this
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -32,6 +36,29 @@ pub(crate) struct QueryArgs {
     /// Keys after this one
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     after: String,
+    /// Only documents of which this holds, such as `carrier=UA`, 'delay>=15' or `flight^=15`; all have to, if there
+    /// are several
+    #[arg(long, value_name = "CONDITION", conflicts_with = "after")]
+    r#where: Vec<String>,
+    /// The same as JSON, with `all` and `any`
+    #[arg(long, value_name = "JSON", default_value = "", hide_default_value = true, conflicts_with = "after")]
+    condition: String,
+    /// By an indexed field or `$key`; with `-` in front, downwards
+    #[arg(
+        long,
+        value_name = "FIELD",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "after",
+        allow_hyphen_values = true
+    )]
+    sort: String,
+    /// Say how many there are in all
+    #[arg(long, conflicts_with = "after")]
+    count: bool,
+    /// Go on where such a query ended
+    #[arg(long, value_name = "CURSOR", conflicts_with = "after", value_parser = cursor)]
+    cursor: Option<Vec<u8>>,
     /// Most documents; 0 stands for all there are
     #[arg(long, default_value_t = 100, value_name = "DOCUMENTS")]
     limit: u64,
@@ -51,8 +78,19 @@ struct Documents {
     documents: Vec<Entry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<Count>,
     /// Every event before this position is in the answer.
     next_position: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Count {
+    documents: u64,
+    at_least: bool,
 }
 
 #[derive(Serialize)]
@@ -85,10 +123,17 @@ impl Show for Documents {
     }
 
     fn note(&self) -> Option<String> {
-        match &self.next_after {
-            Some(after) => Some(format!("there are more: --after {}", quoted(after))),
-            None => self.documents.is_empty().then(|| "no documents".into()),
-        }
+        let more = match (&self.next_after, &self.next_cursor) {
+            (Some(after), _) => Some(format!("there are more: --after {}", quoted(after))),
+            (None, Some(cursor)) => Some(format!("there are more: --cursor {cursor}")),
+            (None, None) => self.documents.is_empty().then(|| "no documents".into()),
+        };
+        let counted = self.count.as_ref().map(|Count { documents, at_least }| {
+            let at_least = if *at_least { "at least " } else { "" };
+            format!("{} of {at_least}{}", grouped(self.documents.len() as u64), count(*documents, "document"))
+        });
+        let notes: Vec<String> = counted.into_iter().chain(more).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 }
 
@@ -103,7 +148,12 @@ pub(crate) async fn run(args: QueryArgs, output: Output) -> Result<(), Failure> 
         return output.show(&One { key, value: json(&answer.value)?, next_position: answer.next_position });
     }
     let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
-    let mut found = Documents { documents: Vec::new(), next_after: Some(args.after), next_position: 0 };
+    let none = Documents { documents: Vec::new(), next_after: None, next_cursor: None, count: None, next_position: 0 };
+    let is_query = !args.r#where.is_empty() || args.count || args.cursor.is_some();
+    if is_query || !args.sort.is_empty() || !args.condition.is_empty() {
+        return output.show(&find(&mut projections, args, wait_for, wanted, none).await?);
+    }
+    let mut found = Documents { next_after: Some(args.after), ..none };
     while let Some(after) = found.next_after.take() {
         let missing = wanted - found.documents.len() as u64;
         let request = ListDocumentsRequest {
@@ -128,6 +178,51 @@ pub(crate) async fn run(args: QueryArgs, output: Output) -> Result<(), Failure> 
         }
     }
     output.show(&found)
+}
+
+type Projections = ProjectionServiceClient<Connection>;
+
+/// Page by page until enough are found.
+async fn find(
+    projections: &mut Projections,
+    args: QueryArgs,
+    wait_for: Option<WaitFor>,
+    wanted: u64,
+    mut found: Documents,
+) -> Result<Documents, Failure> {
+    let (mut cursor, mut first) = (args.cursor.unwrap_or_default(), true);
+    loop {
+        let missing = wanted - found.documents.len() as u64;
+        let request = QueryDocumentsRequest {
+            projection: args.name.clone(),
+            collection: args.collection.clone(),
+            r#where: args.r#where.clone(),
+            condition_json: args.condition.clone(),
+            prefix: args.prefix.clone(),
+            sort: args.sort.clone(),
+            limit: u32::try_from(missing).unwrap_or(PAGE).min(PAGE),
+            cursor: std::mem::take(&mut cursor).into(),
+            count: args.count && first,
+            wait_for,
+        };
+        let page = projections.query_documents(request).await?.into_inner();
+        if std::mem::take(&mut first) {
+            found.next_position = page.next_position;
+            found.count = page.count.map(|DocumentCount { documents, at_least }| Count { documents, at_least });
+        }
+        for Document { key, value } in page.documents {
+            found.documents.push(Entry { key, value: json(&value)? });
+        }
+        if page.next_cursor.is_empty() || found.documents.len() as u64 >= wanted {
+            found.next_cursor = (!page.next_cursor.is_empty()).then(|| BASE64.encode(&page.next_cursor));
+            return Ok(found);
+        }
+        cursor = page.next_cursor.to_vec();
+    }
+}
+
+fn cursor(text: &str) -> Result<Vec<u8>, String> {
+    BASE64.decode(text).map_err(|_| "it is not one that a query has shown".to_owned())
 }
 
 fn json(value: &[u8]) -> Result<Box<RawValue>, Failure> {

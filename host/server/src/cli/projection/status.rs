@@ -32,6 +32,8 @@ struct Collection {
     name: String,
     description: String,
     documents: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    indexes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +68,7 @@ pub(crate) struct Rebuilt {
     pub serving: bool,
 }
 
-fn state_name(state: ProjectionState) -> &'static str {
+pub(super) fn state_name(state: ProjectionState) -> &'static str {
     match state {
         ProjectionState::Unspecified => "unknown",
         ProjectionState::CatchingUp => "catching-up",
@@ -90,6 +92,7 @@ impl From<proto::Projection> for Status {
             name: collection.name,
             description: collection.description,
             documents: collection.documents,
+            indexes: collection.indexes,
         });
         Self {
             name: projection.name,
@@ -142,11 +145,15 @@ impl Show for Status {
                 let _ = write!(text, "\n    {}", failure.line());
             }
         }
-        let rows = self
-            .collections
-            .iter()
-            .map(|collection| [collection.name.clone(), grouped(collection.documents), collection.description.clone()]);
-        text + "\n" + &table(["collection", ">documents", ""], rows)
+        let rows = self.collections.iter().map(|collection| {
+            let Collection { name, description, documents, indexes } = collection;
+            [name.clone(), grouped(*documents), indexes.join(" "), description.clone()]
+        });
+        if self.collections.iter().all(|collection| collection.indexes.is_empty()) {
+            let rows = rows.map(|[name, documents, _, description]| [name, documents, description]);
+            return text + "\n" + &table(["collection", ">documents", ""], rows);
+        }
+        text + "\n" + &table(["collection", ">documents", "indexes", ""], rows)
     }
 }
 

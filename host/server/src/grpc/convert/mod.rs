@@ -2,6 +2,7 @@
 
 mod append;
 mod projection;
+mod query;
 mod read;
 mod stream;
 
@@ -14,6 +15,7 @@ use crate::proto;
 
 pub(crate) use append::{answer, append, appended, expected, transaction};
 pub(crate) use projection::{documents, projection, wait_for};
+pub(crate) use query::{diff, diff_request, found, query, update, wanted};
 pub(crate) use read::{bound, filter, log_range, stream_range};
 pub(crate) use stream::{config_subject, delete_mode, explained, stream, stream_config};
 

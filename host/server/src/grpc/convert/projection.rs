@@ -25,8 +25,12 @@ pub(crate) fn wait_for(wait_for: Option<proto::WaitFor>) -> Result<Option<WaitFo
 
 pub(crate) fn projection(status: ProjectionStatus) -> proto::Projection {
     let Progress { next, phase, failure, folded, seen_at: _, last_failure: _, rate: _ } = status.progress;
-    let collection =
-        |CollectionStatus { name, description, documents }| proto::CollectionInfo { name, description, documents };
+    let collection = |CollectionStatus { name, description, indexes, documents }| proto::CollectionInfo {
+        name,
+        description,
+        documents,
+        indexes,
+    };
     proto::Projection {
         name: status.name,
         revision: status.revision,
@@ -47,7 +51,7 @@ pub(crate) fn projection(status: ProjectionStatus) -> proto::Projection {
     }
 }
 
-fn projection_state(phase: Phase) -> proto::ProjectionState {
+pub(super) fn projection_state(phase: Phase) -> proto::ProjectionState {
     match phase {
         Phase::CatchingUp => proto::ProjectionState::CatchingUp,
         Phase::Live => proto::ProjectionState::Live,
