@@ -29,6 +29,7 @@ mod lifecycle;
 mod plugins;
 mod process;
 mod queues;
+mod read_models;
 mod receipts;
 mod replays;
 mod schedules;

@@ -57,8 +57,8 @@ pub(crate) struct QueryArgs {
     #[arg(long, conflicts_with = "after")]
     count: bool,
     /// Go on where such a query ended
-    #[arg(long, value_name = "CURSOR", conflicts_with = "after", value_parser = cursor)]
-    cursor: Option<Vec<u8>>,
+    #[arg(long, value_name = "CURSOR", conflicts_with = "after")]
+    cursor: Option<String>,
     /// Most documents; 0 stands for all there are
     #[arg(long, default_value_t = 100, value_name = "DOCUMENTS")]
     limit: u64,
@@ -190,7 +190,7 @@ async fn find(
     wanted: u64,
     mut found: Documents,
 ) -> Result<Documents, Failure> {
-    let (mut cursor, mut first) = (args.cursor.unwrap_or_default(), true);
+    let (mut cursor, mut first) = (args.cursor.as_deref().map(cursor).transpose()?.unwrap_or_default(), true);
     loop {
         let missing = wanted - found.documents.len() as u64;
         let request = QueryDocumentsRequest {
@@ -221,8 +221,8 @@ async fn find(
     }
 }
 
-fn cursor(text: &str) -> Result<Vec<u8>, String> {
-    BASE64.decode(text).map_err(|_| "it is not one that a query has shown".to_owned())
+fn cursor(text: &str) -> Result<Vec<u8>, Failure> {
+    BASE64.decode(text).map_err(|_| Failure::usage("--cursor: it is not one that a query has shown"))
 }
 
 fn json(value: &[u8]) -> Result<Box<RawValue>, Failure> {
