@@ -10,6 +10,37 @@ use wasmill_core::store::memory::MemoryStore;
 
 use crate::guest::{Engine, clock, deploy, host_over, publish, until, wait};
 
+/// What has been built can be looked at before it serves.
+#[tokio::test]
+async fn a_build_that_waits_to_be_confirmed_is_compared_at_the_same_position() {
+    let (store, engine) = (Arc::new(MemoryStore::default()), Arc::new(Engine::default()));
+    let host = host_over(&store, &engine, &clock()).await;
+    deploy(&host, "1", &[("c", &["n"]), ("old", &[])]).await;
+    let events = vec![
+        vec![("c", "a", json!({ "n": 1, "m": 7 })), ("c", "b", json!({ "m": 7 }))],
+        vec![("c", "c", json!({ "n": 5 })), ("old", "x", json!(1))],
+    ];
+    let last = publish(&host, events).await;
+    host.projections.documents("p", "c", "", None, 1, wait(last)).await.unwrap();
+    host.plugins.change_settings("p", |settings| settings.confirm_swap = true).await.unwrap();
+    engine.errs.store(true, Ordering::SeqCst);
+    let built = host.projections.rebuild("p").await.unwrap();
+    let building = until(async || host.plugins.deployment("p").unwrap().building()).await;
+    until(async || (building.next() > last).then_some(())).await;
+    let diff = host.projections.diff("p", &DiffRequest { limit: 10, ..DiffRequest::default() }).await.unwrap();
+    assert!(diff.same_position && diff.after.generation == built && diff.next.is_none());
+    let found: Vec<_> = diff.differences.iter().map(|d| (d.key.as_str(), d.kind.as_str())).collect();
+    assert_eq!((found, diff.looked_at), (vec![("a", "changed"), ("c", "changed")], 4));
+    assert!(host.plugins.confirm_swap("p").await.unwrap());
+    until(async || (host.projections.get("p").await.unwrap().generation == built).then_some(())).await;
+    // The one that served before is there to be compared with, too.
+    let before = diff.before.generation;
+    let back = DiffRequest { generations: Some((built, before)), limit: 1, ..DiffRequest::default() };
+    let back = host.projections.diff("p", &back).await.unwrap();
+    assert_eq!((back.differences.len(), back.next.map(|place| place.key)), (1, Some("a".to_owned())));
+    host.stop().await;
+}
+
 /// A build that keeps to a pace on a clock that stands still stays where it is.
 #[tokio::test]
 async fn what_is_built_is_compared_with_what_serves() {

@@ -17,6 +17,7 @@ use wasmill_core::guest::{
 use wasmill_core::host::{Host, HostOptions, HostParts};
 use wasmill_core::log::publish::Append;
 use wasmill_core::metrics::Metrics;
+use wasmill_core::plugin::deploy::DeployOptions;
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::projection::field::Field;
 use wasmill_core::projection::query::condition::Condition;
@@ -128,7 +129,7 @@ pub(crate) async fn deploy(host: &Host, version: &str, collections: &[(&str, &[&
         collections.iter().map(|(name, fields)| json!({ "name": name, "indexes": indexes(fields) })).collect();
     let descriptor =
         json!({ "name": "p", "version": version, "kind": "projection", "collections": collections }).to_string();
-    assert!(host.plugins.deploy(Bytes::from(descriptor)).await.unwrap().changed);
+    assert!(host.plugins.deploy(Bytes::from(descriptor), &DeployOptions::default()).await.unwrap().changed);
 }
 
 /// Each event: collection, key, and what to write; `"remove"` removes.
