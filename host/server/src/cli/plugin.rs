@@ -1,7 +1,11 @@
 //! `wasmill plugin`.
 
+mod life;
 mod new;
+mod settings;
+mod setup;
 mod show;
+mod status;
 mod upload;
 
 use std::path::PathBuf;
@@ -12,7 +16,7 @@ use super::client::Remote;
 use super::exit::Failure;
 use super::output::Output;
 use crate::proto::{GetPluginLogsRequest, ListPluginsRequest, RemovePluginRequest};
-use show::{Checked, Deployed, LogLine, Plugin, Plugins, Removed};
+use show::{Checked, LogLine, Plugin, Plugins, Removed};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
@@ -21,9 +25,33 @@ pub(crate) enum PluginCommand {
     /// Ask a host whether it would take a component, without deploying it
     Check(FileArgs),
     /// Upload a component and start it; the same bytes again change nothing
-    Deploy(FileArgs),
-    /// List what is deployed
+    Deploy(setup::DeployArgs),
+    /// List what is deployed, and how it is
     List(ListArgs),
+    /// Show how a plugin is: how far, how fast, what went wrong last, what is being built
+    Status(NameArgs),
+    /// List a plugin's revisions
+    Revisions(life::RevisionsArgs),
+    /// Change a plugin's configuration or grants, which makes a new revision of the same component
+    Configure(setup::ConfigureArgs),
+    /// Show how a plugin is run, or change it
+    Settings(Box<settings::SettingsArgs>),
+    /// Run a plugin that was stopped
+    Start(NameArgs),
+    /// Hand a plugin nothing, and keep no instance of it
+    Stop(NameArgs),
+    /// Hand a plugin nothing until it is resumed
+    Pause(NameArgs),
+    /// Go on with a plugin that was paused
+    Resume(NameArgs),
+    /// Go back to an earlier revision
+    Rollback(life::RollBackArgs),
+    /// Let a plugin work off what the log has now, then pause it
+    Drain(life::DrainArgs),
+    /// Let a read model that has been built serve, where that waits for a person
+    Confirm(life::ConfirmArgs),
+    /// Have a handler begin again at another place; what it emitted stays
+    Reset(life::ResetArgs),
     /// Show the newest lines that a plugin has logged
     Logs(LogsArgs),
     /// Stop a plugin and remove it, its revisions and its read models
@@ -101,12 +129,19 @@ pub(crate) async fn run(command: PluginCommand, output: Output) -> Result<(), Fa
             let client = args.remote.connect().await?;
             output.show(&Checked::try_from(upload::check(&client, component).await?)?)
         }
-        PluginCommand::Deploy(args) => {
-            let component = upload::read(&args.file)?;
-            let client = args.remote.connect().await?;
-            let (plugin, changed) = deploy(&client, component).await?;
-            output.show(&Deployed { plugin: Plugin::try_from(plugin)?, changed })
-        }
+        PluginCommand::Deploy(args) => setup::deploy(args, output).await,
+        PluginCommand::Configure(args) => setup::configure(args, output).await,
+        PluginCommand::Status(args) => life::status(args, output).await,
+        PluginCommand::Revisions(args) => life::revisions(args, output).await,
+        PluginCommand::Settings(args) => settings::run(*args, output).await,
+        PluginCommand::Start(args) => life::want(args, "running", "started", output).await,
+        PluginCommand::Stop(args) => life::want(args, "stopped", "stopped", output).await,
+        PluginCommand::Pause(args) => life::want(args, "paused", "paused", output).await,
+        PluginCommand::Resume(args) => life::want(args, "running", "resumed", output).await,
+        PluginCommand::Rollback(args) => life::roll_back(args, output).await,
+        PluginCommand::Drain(args) => life::drain(args, output).await,
+        PluginCommand::Confirm(args) => life::confirm(args, output).await,
+        PluginCommand::Reset(args) => life::reset(args, output).await,
         PluginCommand::List(args) => {
             let mut plugins = args.remote.connect().await?.plugins();
             let listed = plugins.list_plugins(ListPluginsRequest {}).await?.into_inner().plugins;

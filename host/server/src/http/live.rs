@@ -23,16 +23,20 @@ use super::streams::typed;
 use crate::app::App;
 use crate::convert::stream_name;
 use crate::errors;
-use crate::pages::{self, Batch, Bound, NUMBER_MAX};
+use crate::pages::{self, Batch, Bound, How, NUMBER_MAX};
 use crate::{receipts, rights};
 
-const VIA: &str = "sse";
 /// Keeps proxies from closing a connection on which nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
 const RETRY_MS: u32 = 1000;
 /// The id before the first event: nothing was seen.
 const NOTHING_SEEN: &str = "-1";
+
+/// How events are read here.
+fn how(params: &mut Params) -> How {
+    How { via: "sse", raw: params.flag("raw").unwrap_or(false) }
+}
 
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
@@ -41,7 +45,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Offset), params.filter_in_stream());
-    let consumer = params.text("consumer");
+    let (consumer, how) = (params.text("consumer"), how(&mut params));
     params.token();
     params.finish()?;
     let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
@@ -49,7 +53,7 @@ pub(super) async fn stream(
     rights::may_read(&app.host.stream_configs, &stream)?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Offset(next))).or(from);
     let from = pages::start_in_stream(&app, &stream, from).await.map_err(failed)?;
-    let batches = pages::follow_stream(&app, VIA, (stream, from), filter);
+    let batches = pages::follow_stream(&app, how, (stream, from), filter);
     Ok(sent(noted(app, consumer, batches), from.0, |event| event.offset().0))
 }
 
@@ -59,13 +63,13 @@ pub(super) async fn log(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Position), params.filter());
-    let consumer = params.text("consumer");
+    let (consumer, how) = (params.text("consumer"), how(&mut params));
     params.token();
     params.finish()?;
     let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Position(next))).or(from);
     let from = pages::start_in_log(&app, from).await.map_err(failed)?;
-    let batches = pages::follow_log(&app, VIA, from, filter);
+    let batches = pages::follow_log(&app, how, from, filter);
     Ok(sent(noted(app, consumer, batches), from.0, |event| event.position().0))
 }
 

@@ -9,15 +9,14 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wasmill_core::limits::plugin as limits;
-use wasmill_core::plugin::deploy::DeployOptions;
 use wasmill_core::plugin::log::Level;
 
 use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
 use super::request::{InPath, media_type, read_body, unsupported};
-use super::view;
+use super::{plugin_life, plugin_out, view};
 use crate::app::App;
-use crate::convert;
+use crate::{convert, plugins};
 
 async fn component(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     match media_type(headers).as_deref() {
@@ -29,15 +28,16 @@ async fn component(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
 
 pub(super) async fn deploy(
     State(app): State<Arc<App>>,
-    params: Params,
+    mut params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let options = plugin_life::deploy_options(&mut params);
     params.finish()?;
     let component = component(&headers, body).await?;
-    let deployed = app.host.plugins.deploy(component, &DeployOptions::default()).await.map_err(failed)?;
-    let status = if deployed.changed { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(json!({ "plugin": view::plugin(&deployed.plugin), "changed": deployed.changed }))))
+    let done = plugins::deploy(&app, component, &options, "from").await?;
+    let status = if done.changed { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(plugin_out::done(&done))))
 }
 
 pub(super) async fn check(
@@ -53,7 +53,7 @@ pub(super) async fn check(
 
 pub(super) async fn list(State(app): State<Arc<App>>, params: Params) -> Result<Json<Value>, Refusal> {
     params.finish()?;
-    Ok(Json(json!({ "plugins": app.host.plugins.list().iter().map(view::plugin).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "plugins": plugins::list(&app).await?.iter().map(plugin_out::plugin).collect::<Vec<_>>() })))
 }
 
 pub(super) async fn show(
@@ -62,7 +62,7 @@ pub(super) async fn show(
     params: Params,
 ) -> Result<Json<Value>, Refusal> {
     params.finish()?;
-    Ok(Json(view::plugin(&app.host.plugins.get(&name).map_err(failed)?)))
+    Ok(Json(plugin_out::plugin(&plugins::status(&app, &name).await?)))
 }
 
 pub(super) async fn remove(
