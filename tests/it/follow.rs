@@ -49,7 +49,7 @@ async fn a_follower_of_the_log_sees_each_event_once_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_of_a_stream_that_does_not_exist_yet_sees_it_from_its_first_event() {
     let host = TestHost::start().await;
-    let request = FollowStreamRequest { stream: "s-1".into(), from_offset: Some(0), from_time_us: None };
+    let request = FollowStreamRequest { stream: "s-1".into(), from_offset: Some(0), ..FollowStreamRequest::default() };
     let mut pages = host.log().await.follow_stream(request).await.expect("followed").into_inner();
     let read = async {
         let mut next = 0;

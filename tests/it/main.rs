@@ -28,6 +28,7 @@ mod groups;
 mod groups_http;
 mod languages;
 mod lifecycle;
+mod plugin_dev;
 mod plugins;
 mod process;
 mod projects;

@@ -40,7 +40,7 @@ fn ticks(stream: &str, when: &Value) -> Value {
 
 /// The first `count` events of a stream, when they are there.
 async fn published(host: &TestHost, stream: &str, count: usize) -> Vec<Event> {
-    let request = FollowStreamRequest { stream: stream.into(), from_offset: Some(0), from_time_us: None };
+    let request = FollowStreamRequest { stream: stream.into(), from_offset: Some(0), ..FollowStreamRequest::default() };
     let mut pages = host.log().await.follow_stream(request).await.expect("followed").into_inner();
     let mut events = Vec::new();
     while events.len() < count {

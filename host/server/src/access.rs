@@ -136,7 +136,8 @@ fn in_query(uri: &Uri) -> Option<String> {
     let path = uri.path();
     let replay = path.starts_with("/api/replays/") && path.ends_with("/events");
     let changes = path.starts_with("/api/projections/") && path.ends_with("/changes");
-    if !(path == "/api/ws" || path.starts_with("/hubs/") || path.ends_with("/events/live") || replay || changes) {
+    let live = path.ends_with("/events/live") || path.ends_with("/logs/live");
+    if !(path == "/api/ws" || path.starts_with("/hubs/") || live || replay || changes) {
         return None;
     }
     let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
@@ -211,7 +212,14 @@ mod tests {
         assert_eq!(admit(&access, "/health/ready", &[host]), Ok(Principal::Anonymous));
         assert_eq!(admit(&access, "/errors/overloaded", &[host]), Ok(Principal::Anonymous));
         let queried = |path: &str, token: &str| admit(&access, &format!("{path}?x=1&access_token={token}"), &[host]);
-        for path in ["/hubs/events", "/hubs/events/negotiate", "/api/ws", "/api/events/live", "/api/replays/x/events"] {
+        for path in [
+            "/hubs/events",
+            "/hubs/events/negotiate",
+            "/api/ws",
+            "/api/events/live",
+            "/api/plugins/x/logs/live",
+            "/api/replays/x/events",
+        ] {
             assert_eq!(queried(path, "0123456789abcde%66"), Ok(Principal::Token), "{path}");
             assert_eq!(queried(path, "0123456789abcde"), Err(Code::Unauthenticated), "{path}");
         }

@@ -1,7 +1,7 @@
 //! What every handler shares.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,14 @@ pub(crate) struct App {
     pub(crate) push: Push,
     /// Those of the SignalR hub that have a name.
     pub(crate) hub: hub::Registry,
+    pub(crate) limits: GuestLimits,
+}
+
+/// What a plugin has of the host unless its settings say otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GuestLimits {
+    pub(crate) call_deadline: Duration,
+    pub(crate) memory_bytes: u64,
 }
 
 impl App {

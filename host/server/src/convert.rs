@@ -1,6 +1,7 @@
 //! Conversions that both faces share: names, filters and words as callers write them.
 
 use wasmill_core::code::{Code, Detail, Problem};
+use wasmill_core::group::Start;
 use wasmill_core::limits::read::FILTER_TERMS_MAX;
 use wasmill_core::log::filter::{Filter, FilterTerm};
 use wasmill_core::name::{InvalidName, Pattern, StreamName};
@@ -86,6 +87,23 @@ pub(crate) fn durability(word: Option<&str>) -> Result<Durability, String> {
         None | Some("durable") => Ok(Durability::Durable),
         Some("queued") => Ok(Durability::Queued),
         Some(other) => Err(format!("`{}` is neither durable nor queued", other.escape_debug())),
+    }
+}
+
+/// A place in the log as it is written in one word: `first`, `last`, a position, or a time as RFC 3339 writes it.
+pub(crate) fn place(text: &str) -> Result<Start, String> {
+    match text {
+        "first" => Ok(Start::First),
+        "last" => Ok(Start::Last),
+        text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().map(Start::Position).map_err(|_| "it is no position".to_owned())
+        }
+        text => {
+            let time = text.parse::<jiff::Timestamp>().map_err(|_| {
+                "it is neither first, last, a position, nor a time such as 2013-01-01T05:15:00Z".to_owned()
+            })?;
+            Ok(Start::Time(time.as_microsecond()))
+        }
     }
 }
 

@@ -11,6 +11,8 @@ mod app;
 mod convert;
 mod deliveries;
 mod pages;
+mod plugin_logs;
+mod plugins;
 mod publish;
 mod queries;
 mod queues;

@@ -59,7 +59,11 @@ impl Show for Shown {
     fn to_text(&self) -> String {
         let data = one_line(self.0.data());
         let (time, stream, event_type) = (rfc3339_ms(self.0.time().0), self.0.stream(), self.0.event_type());
-        format!("{:>8}  {time}  {stream}/{}  {event_type}  {data}", self.position(), self.offset())
+        let line = format!("{:>8}  {time}  {stream}/{}  {event_type}  {data}", self.position(), self.offset());
+        match self.0.upcast_error() {
+            None => line,
+            Some(why) => format!("{line}  (not lifted: {})", one_line(why.as_bytes())),
+        }
     }
 }
 

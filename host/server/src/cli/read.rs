@@ -35,6 +35,9 @@ pub(crate) struct Selection {
     /// Only events with this correlation id. May be given several times
     #[arg(long = "correlation-id", value_name = "ID")]
     correlation_ids: Vec<String>,
+    /// Events as they were published, not in their newest version
+    #[arg(long)]
+    raw: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -110,18 +113,34 @@ async fn open_read(client: &Client, args: &ReadArgs) -> Result<Pages, Failure> {
     let direction = if args.backward { Direction::Backward } else { Direction::Forward }.into();
     let ReadArgs { selection, from, from_time: from_time_us, until, until_time: until_time_us, limit, .. } = args;
     let (from_time_us, until_time_us, limit) = (*from_time_us, *until_time_us, *limit);
-    let mut log = client.log();
+    let (mut log, raw) = (client.log(), selection.raw);
     Ok(match selection.stream.clone() {
         Some(stream) => {
             let (from_offset, until_offset) = (*from, *until);
-            let request =
-                ReadStreamRequest { stream, from_offset, direction, limit, from_time_us, until_offset, until_time_us };
+            let request = ReadStreamRequest {
+                stream,
+                from_offset,
+                direction,
+                limit,
+                from_time_us,
+                until_offset,
+                until_time_us,
+                raw,
+            };
             Pages::Stream(log.read_stream(request).await?.into_inner())
         }
         None => {
             let (from_position, until_position, filter) = (*from, *until, selection.filter());
-            let request =
-                ReadLogRequest { from_position, direction, limit, filter, from_time_us, until_position, until_time_us };
+            let request = ReadLogRequest {
+                from_position,
+                direction,
+                limit,
+                filter,
+                from_time_us,
+                until_position,
+                until_time_us,
+                raw,
+            };
             Pages::Log(log.read_log(request).await?.into_inner())
         }
     })
@@ -129,15 +148,15 @@ async fn open_read(client: &Client, args: &ReadArgs) -> Result<Pages, Failure> {
 
 async fn open_tail(args: &TailArgs) -> Result<Pages, Failure> {
     let TailArgs { selection, from, from_time: from_time_us } = args;
-    let (from, from_time_us) = (*from, *from_time_us);
+    let (from, from_time_us, raw) = (*from, *from_time_us, selection.raw);
     let mut log = selection.remote.connect().await?.log();
     Ok(match selection.stream.clone() {
         Some(stream) => {
-            let request = FollowStreamRequest { stream, from_offset: from, from_time_us };
+            let request = FollowStreamRequest { stream, from_offset: from, from_time_us, raw };
             Pages::FollowStream(log.follow_stream(request).await?.into_inner())
         }
         None => {
-            let request = FollowLogRequest { from_position: from, filter: selection.filter(), from_time_us };
+            let request = FollowLogRequest { from_position: from, filter: selection.filter(), from_time_us, raw };
             Pages::FollowLog(log.follow_log(request).await?.into_inner())
         }
     })

@@ -15,13 +15,15 @@ use super::status::{refuse, status};
 use super::{bulk, convert};
 use crate::app::{App, origin_of};
 use crate::convert::stream_name;
-use crate::pages::{self, Batch};
+use crate::pages::{self, Batch, How};
 use crate::proto::log_service_server::LogService;
 use crate::publish::{self, Answer};
 use crate::{proto, rights, wire};
 
-/// How its deliveries are counted.
-const VIA: &str = "grpc";
+/// How its events are read.
+fn how(raw: bool) -> How {
+    How { via: "grpc", raw }
+}
 
 pub(super) struct LogApi(pub(super) Arc<App>);
 
@@ -92,7 +94,7 @@ impl LogService for LogApi {
         let stream = stream_name(&request.stream).map_err(|problem| status(&problem))?;
         let range = convert::stream_range(&request).map_err(|problem| status(&problem))?;
         rights::may_read(&self.0.host.stream_configs, &stream).map_err(|problem| status(&problem))?;
-        let batches = pages::read_stream(&self.0, VIA, &range, stream).await.map_err(refuse)?;
+        let batches = pages::read_stream(&self.0, how(request.raw), &range, stream).await.map_err(refuse)?;
         Ok(in_messages(batches, |events, covered_through| proto::ReadStreamResponse { events, covered_through }))
     }
 
@@ -100,7 +102,7 @@ impl LogService for LogApi {
         let mut request = request.into_inner();
         let filter = convert::filter(request.filter.take()).map_err(|problem| status(&problem))?;
         let range = convert::log_range(&request).map_err(|problem| status(&problem))?;
-        let batches = pages::read_log(&self.0, VIA, &range, filter).await.map_err(refuse)?;
+        let batches = pages::read_log(&self.0, how(request.raw), &range, filter).await.map_err(refuse)?;
         Ok(in_messages(batches, |events, covered_through| proto::ReadLogResponse { events, covered_through }))
     }
 
@@ -108,13 +110,13 @@ impl LogService for LogApi {
         &self,
         request: Request<proto::FollowStreamRequest>,
     ) -> Result<Response<Self::FollowStreamStream>, Status> {
-        let proto::FollowStreamRequest { stream, from_offset, from_time_us } = request.into_inner();
+        let proto::FollowStreamRequest { stream, from_offset, from_time_us, raw } = request.into_inner();
         let stream = stream_name(&stream).map_err(|problem| status(&problem))?;
         let from = convert::bound(from_offset, from_time_us, ["from_offset", "from_time_us"], Offset);
         let from = from.map_err(|problem| status(&problem))?;
         rights::may_read(&self.0.host.stream_configs, &stream).map_err(|problem| status(&problem))?;
         let from = pages::start_in_stream(&self.0, &stream, from).await.map_err(refuse)?;
-        let batches = pages::follow_stream(&self.0, VIA, (stream, from), Filter::default());
+        let batches = pages::follow_stream(&self.0, how(raw), (stream, from), Filter::default());
         Ok(in_messages(batches, |events, _| proto::FollowStreamResponse { events }))
     }
 
@@ -122,12 +124,12 @@ impl LogService for LogApi {
         &self,
         request: Request<proto::FollowLogRequest>,
     ) -> Result<Response<Self::FollowLogStream>, Status> {
-        let proto::FollowLogRequest { from_position, filter, from_time_us } = request.into_inner();
+        let proto::FollowLogRequest { from_position, filter, from_time_us, raw } = request.into_inner();
         let filter = convert::filter(filter).map_err(|problem| status(&problem))?;
         let from = convert::bound(from_position, from_time_us, ["from_position", "from_time_us"], Position);
         let from = from.map_err(|problem| status(&problem))?;
         let from = pages::start_in_log(&self.0, from).await.map_err(refuse)?;
-        let batches = pages::follow_log(&self.0, VIA, from, filter);
+        let batches = pages::follow_log(&self.0, how(raw), from, filter);
         Ok(in_messages(batches, |events, covered_through| proto::FollowLogResponse { events, covered_through }))
     }
 

@@ -31,6 +31,7 @@ pub(crate) struct Words {
     correlation_id: &'static str,
     causation_id: &'static str,
     traceparent: &'static str,
+    upcast_error: &'static str,
     /// Whether a content type, tags and headers stand there though they say nothing new.
     whole: bool,
 }
@@ -55,6 +56,7 @@ const PLAIN: Words = Words {
     correlation_id: "correlationId",
     causation_id: "causationId",
     traceparent: "traceparent",
+    upcast_error: "upcastError",
     whole: false,
 };
 
@@ -82,6 +84,7 @@ pub(crate) static PASCAL: Words = Words {
     correlation_id: "CorrelationId",
     causation_id: "CausationId",
     traceparent: "Traceparent",
+    upcast_error: "UpcastError",
     whole: true,
 };
 
@@ -105,6 +108,7 @@ pub(crate) fn write_in(words: &Words, out: &mut Vec<u8>, event: &Event) {
     let (tags, headers, origin) = (event.tags(), event.headers(), event.origin());
     payload(words, out, event.content_type(), event.data());
     rest(words, out, tags, headers, &origin);
+    optional(out, words.upcast_error, event.upcast_error());
     out.push(b'}');
 }
 

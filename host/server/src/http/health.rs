@@ -11,8 +11,11 @@ use futures_util::FutureExt;
 use serde_json::{Map, Value, json};
 use wasmill_core::group::health::GroupHealth;
 use wasmill_core::plugin::descriptor::Kind;
+use wasmill_core::plugin::settings::Wanted;
+use wasmill_core::plugin::status::{self, PluginStatus};
 
 use crate::app::{App, Caller};
+use crate::plugins;
 
 /// A store that does not answer by then counts as gone.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,6 +49,7 @@ pub(super) async fn health(State(app): State<Arc<App>>, Extension(caller): Exten
     if app.access.is_trusted(&caller.principal) {
         body["projections"] = projections(&app);
         body["groups"] = groups(&app);
+        body["plugins"] = plugins(&app).await;
     }
     answer(ready, body)
 }
@@ -61,6 +65,30 @@ fn projections(app: &App) -> Value {
         })
         .collect();
     states.into()
+}
+
+/// Those that do not go on are degraded: they need a person, or time. What was stopped is meant to be.
+async fn plugins(app: &App) -> Value {
+    let plugin = |known: &PluginStatus| {
+        let degraded = matches!(known.state, status::State::Paused | status::State::Retrying);
+        let mut told = json!({
+            "status": if degraded { "degraded" } else { "healthy" },
+            "kind": known.record.kind.as_str(),
+            "state": known.state.as_str(),
+            "lagEvents": plugins::lag_events(known),
+        });
+        if degraded {
+            let why = known.failure.as_ref().or(known.last_failure.as_ref()).filter(|_| !is_held(known));
+            told["reason"] =
+                why.map_or_else(|| "its operator has paused it".to_owned(), |why| why.reason.clone()).into();
+        }
+        (known.record.name.clone(), told)
+    };
+    plugins::seen(app).await.iter().map(plugin).collect::<Map<_, _>>().into()
+}
+
+fn is_held(status: &PluginStatus) -> bool {
+    status.settings.wanted != Wanted::Running
 }
 
 /// A group that is behind is its users' concern: it does not make the host unwell.

@@ -23,16 +23,20 @@ use super::streams::typed;
 use crate::app::App;
 use crate::convert::stream_name;
 use crate::errors;
-use crate::pages::{self, Batch, Bound, NUMBER_MAX};
+use crate::pages::{self, Batch, Bound, How, NUMBER_MAX};
 use crate::{receipts, rights};
 
-const VIA: &str = "sse";
 /// Keeps proxies from closing a connection on which nothing happens.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a browser waits before it comes back.
 pub(super) const RETRY_MS: u32 = 1000;
 /// The id before the first event: nothing was seen.
 const NOTHING_SEEN: &str = "-1";
+
+/// How events are read here.
+fn how(params: &mut Params) -> How {
+    How { via: "sse", raw: params.flag("raw").unwrap_or(false) }
+}
 
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
@@ -41,7 +45,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Offset), params.filter_in_stream());
-    let consumer = params.text("consumer");
+    let (consumer, how) = (params.text("consumer"), how(&mut params));
     params.token();
     params.finish()?;
     let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
@@ -49,7 +53,7 @@ pub(super) async fn stream(
     rights::may_read(&app.host.stream_configs, &stream)?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Offset(next))).or(from);
     let from = pages::start_in_stream(&app, &stream, from).await.map_err(failed)?;
-    let batches = pages::follow_stream(&app, VIA, (stream, from), filter);
+    let batches = pages::follow_stream(&app, how, (stream, from), filter);
     Ok(sent(noted(app, consumer, batches), from.0, |event| event.offset().0))
 }
 
@@ -59,13 +63,13 @@ pub(super) async fn log(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let (from, filter) = (params.bound(["from", "fromTime"], Position), params.filter());
-    let consumer = params.text("consumer");
+    let (consumer, how) = (params.text("consumer"), how(&mut params));
     params.token();
     params.finish()?;
     let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
     let from = resume_after(&headers)?.map(|next| Bound::At(Position(next))).or(from);
     let from = pages::start_in_log(&app, from).await.map_err(failed)?;
-    let batches = pages::follow_log(&app, VIA, from, filter);
+    let batches = pages::follow_log(&app, how, from, filter);
     Ok(sent(noted(app, consumer, batches), from.0, |event| event.position().0))
 }
 
@@ -120,15 +124,23 @@ fn events(
     seen: Option<&str>,
     id: fn(&Event) -> u64,
 ) -> Response<Body> {
-    let following = unfold(Some(batches.boxed()), move |batches| async move {
-        let mut batches = batches?;
-        let (bytes, batches) = match tokio::time::timeout(HEARTBEAT, batches.next()).await {
-            Err(_) => (Bytes::from_static(b": still here\n\n"), Some(batches)),
-            Ok(Some(Ok(batch))) => (encode(&batch, id), Some(batches)),
+    pieces(batches.map(move |batch| batch.map(|batch| encode(&batch, id))), seen)
+}
+
+/// Server-sent events that are encoded already, as one answer; `seen` is the id before the first of them.
+pub(super) fn pieces(
+    pieces: impl Stream<Item = Result<Bytes, Problem>> + Send + 'static,
+    seen: Option<&str>,
+) -> Response<Body> {
+    let following = unfold(Some(pieces.boxed()), move |pieces| async move {
+        let mut pieces = pieces?;
+        let (bytes, pieces) = match tokio::time::timeout(HEARTBEAT, pieces.next()).await {
+            Err(_) => (Bytes::from_static(b": still here\n\n"), Some(pieces)),
+            Ok(Some(Ok(piece))) => (piece, Some(pieces)),
             Ok(Some(Err(problem))) => (farewell(&problem), None),
             Ok(None) => (Bytes::from_static(b"event: done\ndata: {}\n\n"), None),
         };
-        Some((Ok::<_, Infallible>(bytes), batches))
+        Some((Ok::<_, Infallible>(bytes), pieces))
     });
     let id_line = seen.map(|seen| format!("id: {seen}\n")).unwrap_or_default();
     let hello = futures_util::stream::iter([Ok(format!("retry: {RETRY_MS}\n{id_line}\n").into())]);

@@ -6,23 +6,77 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Response;
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, Opts, TextEncoder, core::Collector};
+use prometheus::{Gauge, GaugeVec, Opts, Registry, TextEncoder, core::Collector};
 use wasmill_core::code::{Code, Problem};
+use wasmill_core::plugin::descriptor::Kind;
+use wasmill_core::plugin::status;
 
 use super::problem::Refusal;
 use super::streams::typed;
 use crate::app::App;
+use crate::plugins;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const STATES: [status::State; 6] = [
+    status::State::CatchingUp,
+    status::State::Live,
+    status::State::Retrying,
+    status::State::Paused,
+    status::State::Stopped,
+    status::State::Ready,
+];
 
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response<Body>, Refusal> {
     app.host.refresh_metrics();
     let mut families = app.host.metrics.registry.gather();
     families.extend(of_the_process(&app));
+    families.extend(of_plugins(&app).await?);
     families.sort_by(|a, b| a.name().cmp(b.name()));
     let text = TextEncoder::new().encode_to_string(&families);
-    let text = text.map_err(|_| Problem::new(Code::Internal, "the metrics could not be written"))?;
+    let text = text.map_err(unwritable)?;
     Ok(typed(CONTENT_TYPE, Body::from(text)))
+}
+
+/// How plugins are, and what they may have: their use stands beside it, under core's names.
+async fn of_plugins(app: &App) -> Result<Vec<MetricFamily>, Problem> {
+    let registry = Registry::new_custom(Some("wasmill".into()), None).map_err(unwritable)?;
+    let gauges = |name: &str, help: &str, labels: &[&str]| {
+        let gauges = GaugeVec::new(Opts::new(name, help), labels).map_err(unwritable)?;
+        registry.register(Box::new(gauges.clone())).map_err(unwritable)?;
+        Ok::<_, Problem>(gauges)
+    };
+    let by_name = &["plugin"];
+    let memory = gauges("plugin_memory_limit_bytes", "Guest memory that one instance may have.", by_name)?;
+    let deadline = gauges("plugin_call_deadline_seconds", "Guest time that one call may take.", by_name)?;
+    let state = gauges("plugin_state", "1 for the state that a plugin is in, else 0.", &["plugin", "kind", "state"])?;
+    let lag_events = gauges("handler_lag_events", "Positions between a handler and the end of the log.", by_name)?;
+    let lag_seconds =
+        gauges("handler_lag_seconds", "Age of the oldest event that a handler has not handled.", by_name)?;
+    for plugin in plugins::seen(app).await {
+        let name = &[plugin.record.name.as_str()];
+        let limit = plugin.settings.memory_bytes.unwrap_or(app.limits.memory_bytes);
+        memory.with_label_values(name).set(number(limit));
+        deadline.with_label_values(name).set(app.limits.call_deadline.as_secs_f64());
+        for one in STATES {
+            let labels = &[name[0], plugin.record.kind.as_str(), one.as_str()];
+            state.with_label_values(labels).set(f64::from(u8::from(one == plugin.state)));
+        }
+        if plugin.record.kind == Kind::Handler {
+            lag_events.with_label_values(name).set(number(plugins::lag_events(&plugin)));
+            lag_seconds.with_label_values(name).set(number(plugin.lag_seconds));
+        }
+    }
+    Ok(registry.gather())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn unwritable(_: prometheus::Error) -> Problem {
+    Problem::new(Code::Internal, "the metrics could not be written")
 }
 
 /// What every Prometheus user knows of any process, under the usual names.

@@ -19,6 +19,8 @@ mod health;
 mod lifecycle;
 mod live;
 mod metrics;
+mod plugin_life;
+mod plugin_out;
 mod plugins;
 mod projections;
 mod publish;
@@ -184,6 +186,22 @@ fn table() -> Vec<Route> {
         route("/api/plugins/check", POST, post(plugins::check)),
         route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),
         route("/api/plugins/{name}/logs", GET, get(plugins::logs)),
+        route("/api/plugins/{name}/logs/live", GET, get(plugins::follow_logs)),
+        route("/api/plugins/{name}/status", GET, get(plugin_life::status)),
+        route("/api/plugins/{name}/revisions", GET, get(plugin_life::revisions)),
+        route(
+            "/api/plugins/{name}/settings",
+            &["GET", "PATCH"],
+            get(plugin_life::settings).patch(plugin_life::change_settings),
+        ),
+        route("/api/plugins/{name}/configure", POST, post(plugin_life::configure)),
+        route("/api/plugins/{name}/start", POST, post(plugin_life::run)),
+        route("/api/plugins/{name}/stop", POST, post(plugin_life::stop)),
+        route("/api/plugins/{name}/pause", POST, post(plugin_life::pause)),
+        route("/api/plugins/{name}/resume", POST, post(plugin_life::run)),
+        route("/api/plugins/{name}/rollback", POST, post(plugin_life::roll_back)),
+        route("/api/plugins/{name}/drain", POST, post(plugin_life::drain)),
+        route("/api/plugins/{name}/confirm", POST, post(plugin_life::confirm)),
         route("/api/projections", GET, get(projections::list)),
         route("/api/projections/{name}", GET, get(projections::show)),
         route("/api/projections/{name}/rebuild", POST, post(projections::rebuild)),

@@ -85,6 +85,12 @@ impl Params {
         values.filter(|value| !value.is_empty()).collect()
     }
 
+    /// Values given any number of times, each as it stands.
+    pub(crate) fn each(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        self.given.iter().filter(|(given, _)| given == name).map(|(_, value)| value.clone()).collect()
+    }
+
     /// An offset, a position or another number that JSON can carry.
     pub(crate) fn number(&mut self, name: &'static str) -> Option<u64> {
         let text = self.text(name)?;

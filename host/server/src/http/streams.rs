@@ -22,11 +22,13 @@ use super::request::{InPath, wants_lines};
 use super::{event_out, view};
 use crate::app::App;
 use crate::convert::stream_name;
-use crate::pages::{self, Batch};
+use crate::pages::{self, Batch, How};
 use crate::rights;
 
-/// How deliveries are counted.
-const VIA: &str = "http";
+/// How events are read here.
+fn how(params: &mut Params) -> How {
+    How { via: "http", raw: params.flag("raw").unwrap_or(false) }
+}
 
 pub(super) async fn log(State(app): State<Arc<App>>, params: Params) -> Result<Json<Value>, Refusal> {
     params.finish()?;
@@ -68,10 +70,10 @@ pub(super) async fn events_of_stream(
 ) -> Result<Response<Body>, Refusal> {
     let stream = stream_name(&name)?;
     let lines = wants_lines(&headers);
-    let range = params.range(lines, Offset);
+    let (range, how) = (params.range(lines, Offset), how(&mut params));
     params.finish()?;
     rights::may_read(&app.host.stream_configs, &stream)?;
-    let batches = pages::read_stream(&app, VIA, &range, stream).await.map_err(failed)?;
+    let batches = pages::read_stream(&app, how, &range, stream).await.map_err(failed)?;
     answer(batches, range.direction, lines).await
 }
 
@@ -81,9 +83,9 @@ pub(super) async fn events_of_log(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Refusal> {
     let lines = wants_lines(&headers);
-    let (range, filter) = (params.range(lines, Position), params.filter());
+    let (range, filter, how) = (params.range(lines, Position), params.filter(), how(&mut params));
     params.finish()?;
-    let batches = pages::read_log(&app, VIA, &range, filter).await.map_err(failed)?;
+    let batches = pages::read_log(&app, how, &range, filter).await.map_err(failed)?;
     answer(batches, range.direction, lines).await
 }
 

@@ -1,4 +1,5 @@
-//! The one place where core's types become JSON (those of `event_out`, `schedule_out` and `receipts` aside).
+//! The one place where core's types become JSON (those of `event_out`, `plugin_out`, `schedule_out` and `receipts`
+//! aside).
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -8,13 +9,13 @@ use wasmill_core::plugin::deploy::Checked;
 use wasmill_core::plugin::log::LogLine;
 use wasmill_core::projection::generation::{FailureInfo, Progress};
 use wasmill_core::projection::query::{BuildStatus, CollectionStatus, ProjectionStatus};
-use wasmill_core::record::PluginRecord;
 use wasmill_core::record::StreamInfo;
 use wasmill_core::store::{Appended, Document};
 use wasmill_core::stream::config::StreamConfig;
 use wasmill_core::stream::configs::{Explained, Subject};
 
 use super::event_out::rfc3339;
+use crate::plugins::without_nulls;
 
 pub(crate) fn appended(appended: &Appended) -> Value {
     json!({
@@ -127,29 +128,9 @@ pub(crate) fn group_member(member: &MemberStatus) -> Value {
     })
 }
 
-fn without_nulls(value: &mut Value) {
-    let Value::Object(fields) = value else { return };
-    fields.retain(|_, field| !field.is_null());
-    fields.values_mut().for_each(without_nulls);
-}
-
 /// What a plugin says of itself is JSON already.
-fn descriptor(text: &str) -> Value {
+pub(super) fn descriptor(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(Value::Null)
-}
-
-pub(crate) fn plugin(plugin: &PluginRecord) -> Value {
-    let descriptor = descriptor(&plugin.current.descriptor);
-    json!({
-        "name": plugin.name,
-        "kind": plugin.kind.as_str(),
-        "version": descriptor.get("version"),
-        "revision": plugin.current.number,
-        "sha256": plugin.current.sha256,
-        "descriptor": descriptor,
-        "createdAt": rfc3339(plugin.created_at),
-        "deployedAt": rfc3339(plugin.current.deployed_at),
-    })
 }
 
 pub(crate) fn checked(checked: &Checked) -> Value {
@@ -212,7 +193,7 @@ pub(crate) fn projection(status: &ProjectionStatus) -> Value {
     view
 }
 
-fn failure(FailureInfo { reason, position, time, attempts }: &FailureInfo) -> Value {
+pub(super) fn failure(FailureInfo { reason, position, time, attempts }: &FailureInfo) -> Value {
     json!({ "reason": reason, "position": position.map(|p| p.0), "time": rfc3339(*time), "attempts": attempts })
 }
 

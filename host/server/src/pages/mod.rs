@@ -11,7 +11,7 @@ use prometheus::core::{AtomicU64, GenericCounter};
 use wasmill_core::event::{Event, Offset, Position};
 use wasmill_core::limits::read as limits;
 use wasmill_core::log::filter::Filter;
-use wasmill_core::log::read::{LogPage, ReadError, StreamPage};
+use wasmill_core::log::read::{LogPage, ReadError, Reader, StreamPage};
 use wasmill_core::metrics::Metrics;
 use wasmill_core::name::{Pattern, StreamName};
 use wasmill_core::record::StreamInfo;
@@ -29,6 +29,21 @@ pub(crate) const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 pub(crate) const PAGE: PageLimit = PageLimit { events: limits::PAGE_EVENTS_MAX, bytes: limits::PAGE_BYTES_MAX };
 
+/// In which way events are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// What their deliveries are counted under.
+    pub(crate) via: &'static str,
+    /// As they were published, not in their newest version.
+    pub(crate) raw: bool,
+}
+
+impl How {
+    fn reader(self, app: &App) -> Reader {
+        if self.raw { app.host.reader.raw() } else { app.host.reader.clone() }
+    }
+}
+
 /// Events, and how far reading has come with them.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -42,14 +57,14 @@ pub(crate) struct Batch {
 /// The log, page by page. Forward reads end with what was there when they began, however fast it grows.
 pub(crate) async fn read_log(
     app: &Arc<App>,
-    via: &'static str,
+    how: How,
     range: &Range<Position>,
     filter: Filter,
 ) -> Result<impl Stream<Item = Result<Batch, ReadError>> + Send + use<>, ReadError> {
-    let reader = app.host.reader.clone();
+    let reader = how.reader(app);
     let span = Span::of_log(&reader, range).await?;
     let reading = Reading::new(span, range.direction, range.limit, |event| event.position().0);
-    let (delivered, filter, configs) = (delivered(app, via), Arc::new(filter), app.host.stream_configs.clone());
+    let (delivered, filter, configs) = (delivered(app, how.via), Arc::new(filter), app.host.stream_configs.clone());
     Ok(try_unfold(reading, move |mut reading| {
         let (reader, filter, delivered) = (reader.clone(), Arc::clone(&filter), delivered.clone());
         let configs = configs.clone();
@@ -68,14 +83,14 @@ pub(crate) async fn read_log(
 /// One stream, page by page.
 pub(crate) async fn read_stream(
     app: &Arc<App>,
-    via: &'static str,
+    how: How,
     range: &Range<Offset>,
     stream: StreamName,
 ) -> Result<impl Stream<Item = Result<Batch, ReadError>> + Send + use<>, ReadError> {
-    let reader = app.host.reader.clone();
+    let reader = how.reader(app);
     let span = Span::of_stream(&reader, range, &stream).await?;
     let reading = Reading::new(span, range.direction, range.limit, |event| event.offset().0);
-    let delivered = delivered(app, via);
+    let delivered = delivered(app, how.via);
     Ok(try_unfold(reading, move |mut reading| {
         let (reader, stream, delivered) = (reader.clone(), stream.clone(), delivered.clone());
         async move {
@@ -121,12 +136,12 @@ impl Drop for Following {
 /// The log from `from` on, for ever. Ends with the host's stop.
 pub(crate) fn follow_log(
     app: &Arc<App>,
-    via: &'static str,
+    how: How,
     from: Position,
     filter: Filter,
 ) -> impl Stream<Item = Result<Batch, ReadError>> + Send + use<> {
-    let follower = app.host.reader.follow_log(from, filter);
-    let following = Following::new(&app.host.metrics, via);
+    let follower = how.reader(app).follow_log(from, filter);
+    let following = Following::new(&app.host.metrics, how.via);
     try_unfold((follower, following, Arc::clone(app)), |(mut follower, following, app)| async move {
         let mut page = tokio::select! {
             biased;
@@ -143,12 +158,12 @@ pub(crate) fn follow_log(
 /// What matches of one stream from an offset on, for ever; the offset may lie beyond its end.
 pub(crate) fn follow_stream(
     app: &Arc<App>,
-    via: &'static str,
+    how: How,
     (stream, from): (StreamName, Offset),
     filter: Filter,
 ) -> impl Stream<Item = Result<Batch, ReadError>> + Send + use<> {
-    let follower = app.host.reader.follow_stream(stream, from);
-    let following = Following::new(&app.host.metrics, via);
+    let follower = how.reader(app).follow_stream(stream, from);
+    let following = Following::new(&app.host.metrics, how.via);
     try_unfold((follower, filter, following, Arc::clone(app)), |(mut follower, filter, following, app)| async move {
         let mut events = tokio::select! {
             biased;

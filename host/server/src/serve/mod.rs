@@ -15,7 +15,7 @@ use wasmill_core::host::{Host, StartError};
 use wasmill_core::log_id;
 
 use crate::access::Access;
-use crate::app::App;
+use crate::app::{App, GuestLimits};
 use crate::config::Config;
 use crate::front::Front;
 use crate::grpc::Grpc;
@@ -84,7 +84,9 @@ pub async fn run(
     let connections = Connections::default();
     let push = Push::new(Arc::clone(&host.metrics), connections.open.clone(), connections.cut.clone());
     let (drain, hub) = (connections.drain.clone(), hub::Registry::default());
-    let app = Arc::new(App { host: Arc::clone(&host), access, drain, started, push, hub });
+    let (call_deadline, memory_bytes) = (config.wasm.call_deadline, config.wasm.memory_limit.as_u64());
+    let limits = GuestLimits { call_deadline, memory_bytes };
+    let app = Arc::new(App { host: Arc::clone(&host), access, drain, started, push, hub, limits });
     let grpc = Grpc::new(Arc::clone(&app)).await;
     let front = Arc::new(Front::new(Arc::clone(&app), grpc.router.clone(), http::router(Arc::clone(&app))));
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -52,7 +52,8 @@ pub(crate) async fn run(target: &Target, args: &FanoutArgs, output: Output) -> R
     // Those that take nothing fill up the connection that they share: not one of the others'.
     let (clients, stuck_clients) = (connect(target, args.subscribers).await?, connect(target, args.stuck).await?);
     let before = target.memory_kib();
-    let request = FollowStreamRequest { stream: stream.clone(), from_offset: Some(0), from_time_us: None };
+    let request =
+        FollowStreamRequest { stream: stream.clone(), from_offset: Some(0), ..FollowStreamRequest::default() };
     // Nobody looks into these; their host has to wait for them, or to let go of them.
     let mut stuck = Vec::with_capacity(args.stuck);
     for number in 0..args.stuck {

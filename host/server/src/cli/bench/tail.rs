@@ -54,7 +54,8 @@ pub(super) async fn measure(
     // Publisher and follower are different programs in life: two connections.
     let publisher = target.remote.connect().await?;
     let follower = target.remote.connect().await?;
-    let request = FollowStreamRequest { stream: stream.clone(), from_offset: Some(0), from_time_us: None };
+    let request =
+        FollowStreamRequest { stream: stream.clone(), from_offset: Some(0), ..FollowStreamRequest::default() };
     let mut pages = follower.log().follow_stream(request).await?.into_inner();
 
     let bar = output.events_bar("following", events);

@@ -1,22 +1,19 @@
 //! Places in the log as they are written on a command line.
 
+use wasmill_core::group::Start;
+
+use crate::convert;
 use crate::proto::GroupStart;
 use crate::proto::group_start::Kind;
 
 /// `first`, `last`, a position, or a time as RFC 3339 writes it.
 pub(in crate::cli) fn parse(text: &str) -> Result<GroupStart, String> {
-    let kind = match text {
-        "first" => Kind::First(true),
-        "last" => Kind::Last(true),
-        text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Kind::Position(text.parse().map_err(|_| "it is no position".to_owned())?)
-        }
-        text => {
-            let time = text.parse::<jiff::Timestamp>().map_err(|_| {
-                "it is neither first, last, a position, nor a time such as 2013-01-01T05:15:00Z".to_owned()
-            })?;
-            Kind::TimeUs(time.as_microsecond())
-        }
+    let kind = match convert::place(text)? {
+        Start::First => Kind::First(true),
+        Start::Last => Kind::Last(true),
+        Start::Position(position) => Kind::Position(position),
+        Start::Offset(offset) => Kind::Offset(offset),
+        Start::Time(time_us) => Kind::TimeUs(time_us),
     };
     Ok(GroupStart { kind: Some(kind) })
 }

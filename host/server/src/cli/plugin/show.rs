@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::cli::exit::Failure;
 use crate::cli::output::Show;
-use crate::cli::table::{rfc3339, rfc3339_ms, table};
-use crate::proto;
+use crate::cli::table::{grouped, rfc3339, rfc3339_ms, table};
+use crate::proto::{self, PluginState};
 
 /// Digits of a hash that tell two components apart when people look.
 const SHORT_HASH: usize = 12;
@@ -21,10 +21,66 @@ pub(crate) struct Plugin {
     kind: String,
     version: String,
     revision: u32,
+    newest_revision: u32,
     sha256: String,
+    state: &'static str,
+    /// Positions of the log that it is not done with.
+    lag_events: u64,
+    config: BTreeMap<String, String>,
+    grants: Vec<String>,
     created_at: String,
     deployed_at: String,
     descriptor: Box<RawValue>,
+}
+
+impl Plugin {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(super) fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    pub(super) fn newest_revision(&self) -> u32 {
+        self.newest_revision
+    }
+
+    pub(super) fn state(&self) -> &'static str {
+        self.state
+    }
+
+    pub(super) fn lag_events(&self) -> u64 {
+        self.lag_events
+    }
+
+    pub(super) fn config(&self) -> &BTreeMap<String, String> {
+        &self.config
+    }
+
+    pub(super) fn grants(&self) -> &[String] {
+        &self.grants
+    }
+}
+
+pub(super) fn state_name(state: PluginState) -> &'static str {
+    match state {
+        PluginState::Unspecified => "unknown",
+        PluginState::CatchingUp => "catching-up",
+        PluginState::Live => "live",
+        PluginState::Retrying => "retrying",
+        PluginState::Paused => "paused",
+        PluginState::Stopped => "stopped",
+        PluginState::Ready => "ready",
+    }
 }
 
 impl TryFrom<proto::Plugin> for Plugin {
@@ -32,6 +88,11 @@ impl TryFrom<proto::Plugin> for Plugin {
 
     fn try_from(plugin: proto::Plugin) -> Result<Self, Failure> {
         Ok(Self {
+            state: state_name(plugin.state()),
+            newest_revision: plugin.newest_revision,
+            lag_events: plugin.lag_events,
+            config: plugin.config,
+            grants: plugin.grants,
             name: plugin.name,
             kind: plugin.kind,
             version: plugin.version,
@@ -49,14 +110,14 @@ fn descriptor(json: String) -> Result<Box<RawValue>, Failure> {
         .map_err(|error| Failure::failed("malformed_answer", format!("a descriptor is not JSON: {error}")))
 }
 
-fn short(hash: &str) -> &str {
+pub(super) fn short(hash: &str) -> &str {
     hash.get(..SHORT_HASH).unwrap_or(hash)
 }
 
 #[derive(Serialize)]
 pub(crate) struct Deployed {
     pub plugin: Plugin,
-    /// Whether it is another component than before.
+    /// Whether it is another component than before, or the same with another configuration or other grants.
     pub changed: bool,
 }
 
@@ -79,11 +140,12 @@ impl Show for Plugins {
             return String::new();
         }
         let rows = self.plugins.iter().map(|plugin| {
-            let Plugin { name, kind, version, revision, sha256, deployed_at, .. } = plugin;
-            let hash = short(sha256).to_owned();
-            [name.clone(), kind.clone(), version.clone(), revision.to_string(), deployed_at.clone(), hash]
+            let Plugin { name, kind, version, revision, sha256, state, lag_events, deployed_at, .. } = plugin;
+            let (hash, lag) = (short(sha256).to_owned(), grouped(*lag_events));
+            let (revision, state) = (revision.to_string(), (*state).to_owned());
+            [name.clone(), kind.clone(), state, lag, version.clone(), revision, deployed_at.clone(), hash]
         });
-        table(["plugin", "kind", "version", ">revision", "deployed", "sha256"], rows)
+        table(["plugin", "kind", "state", ">behind", "version", ">revision", "deployed", "sha256"], rows)
     }
 
     fn note(&self) -> Option<String> {

@@ -7,7 +7,7 @@ use wasmill_core::limits::plugin::COMPONENT_BYTES_MAX;
 
 use crate::cli::client::Client;
 use crate::cli::exit::Failure;
-use crate::proto::{CheckPluginRequest, CheckPluginResponse, DeployPluginRequest, Plugin};
+use crate::proto::{CheckPluginRequest, CheckPluginResponse, DeployOptions, DeployPluginRequest, Plugin};
 
 /// The protocol allows up to 1 MiB.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -30,7 +30,18 @@ pub(crate) async fn check(client: &Client, component: Bytes) -> Result<CheckPlug
 
 /// Returns the deployed plugin, and whether it is another than before.
 pub(crate) async fn deploy(client: &Client, component: Bytes) -> Result<(Plugin, bool), Failure> {
-    let chunks = chunks(component).map(|chunk| DeployPluginRequest { chunk });
+    deploy_with(client, component, DeployOptions::default()).await
+}
+
+/// The same with a configuration, grants and a place to begin at.
+pub(crate) async fn deploy_with(
+    client: &Client,
+    component: Bytes,
+    options: DeployOptions,
+) -> Result<(Plugin, bool), Failure> {
+    let first = DeployPluginRequest { chunk: Bytes::new(), options: Some(options) };
+    let chunks = chunks(component).map(|chunk| DeployPluginRequest { chunk, options: None });
+    let chunks = std::iter::once(first).chain(chunks);
     let response = client.plugins().deploy_plugin(tokio_stream::iter(chunks)).await?.into_inner();
     let plugin = response.plugin.ok_or_else(|| Failure::failed("malformed_answer", "the answer holds no plugin"))?;
     Ok((plugin, response.changed))

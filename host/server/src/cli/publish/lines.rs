@@ -54,6 +54,8 @@ struct Line<'a> {
     _offset: Option<IgnoredAny>,
     #[serde(default, rename = "recordedAt")]
     _recorded_at: Option<IgnoredAny>,
+    #[serde(default, rename = "upcastError")]
+    _upcast_error: Option<IgnoredAny>,
 }
 
 /// Text of which it can be said where in the line it stands: without escapes it is a piece of the line.

@@ -1,6 +1,7 @@
 //! The one place where messages and core's types meet.
 
 mod append;
+mod plugin;
 mod projection;
 mod query;
 mod read;
@@ -8,12 +9,11 @@ mod stream;
 
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::name::Pattern;
-use wasmill_core::plugin::log::LogLine;
-use wasmill_core::record::PluginRecord;
 
 use crate::proto;
 
 pub(crate) use append::{answer, append, appended, expected, transaction};
+pub(crate) use plugin::{deploy_options, drain_time, log_line, plugin, plugin_status, revision, setup_change};
 pub(crate) use projection::{documents, projection, wait_for};
 pub(crate) use query::{diff, diff_request, found, query, update, wanted};
 pub(crate) use read::{bound, filter, log_range, stream_range};
@@ -54,33 +54,5 @@ pub(crate) fn list_limit(limit: u32, max: usize) -> Result<usize, Problem> {
             let message = format!("{limit} is out of range: 1 to {max}, or 0 for 100");
             Err(Problem::new(Code::InvalidArgument, &message).with("limit", message))
         }
-    }
-}
-
-pub(crate) fn plugin(plugin: PluginRecord) -> proto::Plugin {
-    // The author's own version stands in the descriptor.
-    let version = |descriptor: &str| -> Option<String> {
-        let descriptor: serde_json::Value = serde_json::from_str(descriptor).ok()?;
-        Some(descriptor.get("version")?.as_str()?.to_owned())
-    };
-    proto::Plugin {
-        kind: plugin.kind.as_str().into(),
-        version: version(&plugin.current.descriptor).unwrap_or_default(),
-        revision: plugin.current.number,
-        sha256: plugin.current.sha256,
-        descriptor_json: plugin.current.descriptor,
-        created_at_us: plugin.created_at.0,
-        deployed_at_us: plugin.current.deployed_at.0,
-        name: plugin.name,
-    }
-}
-
-pub(crate) fn log_line(line: LogLine) -> proto::PluginLogLine {
-    proto::PluginLogLine {
-        number: line.number,
-        time_us: line.time.0,
-        level: line.level.as_str().into(),
-        message: line.message,
-        fields: line.fields.into_iter().collect(),
     }
 }

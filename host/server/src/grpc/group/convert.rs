@@ -33,10 +33,11 @@ pub(in crate::grpc) fn start(start: Option<proto::GroupStart>) -> Start {
     }
 }
 
-pub(in crate::grpc) fn required_start(given: Option<proto::GroupStart>) -> Result<Start, Problem> {
+/// `at` is what the field is called.
+pub(in crate::grpc) fn required_start(given: Option<proto::GroupStart>, at: &str) -> Result<Start, Problem> {
     match given {
         Some(proto::GroupStart { kind: Some(_) }) => Ok(start(given)),
-        _ => Err(invalid("to", "say to which place: first, last, position, offset or time_us")),
+        _ => Err(invalid(at, "say which place: first, last, position, offset or time_us")),
     }
 }
 

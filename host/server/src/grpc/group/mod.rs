@@ -111,7 +111,7 @@ impl GroupService for GroupApi {
         request: Request<proto::ResetGroupRequest>,
     ) -> Result<Response<proto::ResetGroupResponse>, Status> {
         let proto::ResetGroupRequest { name, to } = request.into_inner();
-        let to = convert::required_start(to).map_err(|problem| status(&problem))?;
+        let to = convert::required_start(to, "to").map_err(|problem| status(&problem))?;
         let position = self.0.host.groups.reset(&name, to).await.map_err(refuse)?.0;
         Ok(Response::new(proto::ResetGroupResponse { position }))
     }
