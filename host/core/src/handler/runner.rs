@@ -13,24 +13,24 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{group_of, outbox::Outbox, outbox::OutboxError};
+use super::outbox::{Outbox, OutboxError};
+use super::{group_of, output::output};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Position};
 use crate::group::{GroupError, Groups, Handing, Membership, Nack};
 use crate::guest::{Batch, Disposition, Failure, Guest, GuestEnvironment, GuestError, GuestModule};
 use crate::limits::plugin as limits;
 use crate::log::commit::{CommitError, Committer};
-use crate::log::publish::{AppendError, Publisher};
+use crate::log::publish::Publisher;
 use crate::log_id;
 use crate::metrics::Metrics;
-use crate::name::{Pattern, StreamName};
+use crate::name::Pattern;
 use crate::own::{document, guard, unit};
 use crate::plugin::log::PluginLog;
 use crate::plugin::settings::{Checkpoint, OnFailure, Settings};
 use crate::projection::generation::{FailureInfo, Generation, Phase};
 use crate::projection::state::{State, StateError};
-use crate::store::{Change, Guard, PageLimit, Rejection, Store, StoreError, Unit};
-use crate::stream::Caller;
+use crate::store::{Change, Guard, PageLimit, Rejection, Store, StoreError};
 use crate::stream::configs::StreamConfigs;
 
 /// Who runs a handler: a document that each runner replaces when it begins, and guards from then on.
@@ -84,7 +84,7 @@ pub(crate) struct Runner {
 }
 
 /// Why a round ended early.
-enum Interruption {
+pub(super) enum Interruption {
     Stop,
     /// What was pulled is void, or may be committed or not: it is pulled anew.
     Void,
@@ -216,7 +216,7 @@ impl Runner {
         let emitted = batch.outbox.len() as u64;
         let appends = batch.outbox.take(&self.subject.plugin, &events);
         let state = batch.state;
-        let mut effects = match Self::output(&self.context, appends).await {
+        let mut effects = match output(&self.context, appends).await {
             Ok(unit) => unit,
             Err(error) => {
                 self.state = Some(state);
@@ -304,33 +304,6 @@ impl Runner {
             empty &= page.map_err(|error| Interruption::Host { reason: error.to_string() })?.documents.is_empty();
         }
         Ok(State::new(store, generation, &self.subject.collections, empty))
-    }
-
-    /// The unit of what was emitted; or why it cannot be, by the guest's fault or the host's.
-    async fn output(
-        context: &Context,
-        appends: Vec<crate::log::publish::Append>,
-    ) -> Result<Unit, Result<GuestError, Interruption>> {
-        if appends.is_empty() {
-            return Ok(Unit::default());
-        }
-        let refused = |why: String| Err(Ok(GuestError::Outbox(OutboxError::Refused { why })));
-        for append in &appends {
-            let stream = StreamName::from_stored(&append.stream);
-            if !context.configs.may_publish(&stream, Caller::Plugin) {
-                return refused(format!("the configuration of stream `{stream}` does not let plugins append"));
-            }
-        }
-        match context.publisher.unit_of(appends).await {
-            Ok(unit) => Ok(unit),
-            Err(AppendError::Store(store)) => Err(Err(Interruption::Host { reason: store.to_string() })),
-            Err(AppendError::Commit(commit)) => Err(Err(Interruption::Host { reason: commit.to_string() })),
-            Err(error) => {
-                let problem = crate::code::Problem::from(error);
-                let details = problem.details.iter().map(|detail| format!("; {}: {}", detail.at, detail.message));
-                refused(format!("{}{}", problem.message, details.collect::<String>()))
-            }
-        }
     }
 
     fn settled(&mut self, events: &[Event], emitted: u64) {

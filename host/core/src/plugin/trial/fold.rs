@@ -202,7 +202,8 @@ impl<'a> Folding<'a> {
     /// Stores what changed; everything before `at` is in it.
     async fn commit(&mut self, at: usize) -> Result<(), TrialError> {
         let state = self.state.as_mut().expect("no call is under way");
-        let mut documents = state.changes();
+        let changes = state.changes().await;
+        let mut documents = changes.map_err(|error| TrialError::Start(GuestError::State(Arc::new(error))))?;
         documents.sort_unstable_by(|a, b| (&a.collection, &a.key).cmp(&(&b.collection, &b.key)));
         let call = self.run.calls.len().saturating_sub(1);
         for document in &documents {
