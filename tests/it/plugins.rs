@@ -143,12 +143,12 @@ async fn a_component_comes_in_over_grpc_once_and_is_kept() {
     assert_eq!((checked.name.as_str(), checked.kind.as_str()), ("flights", "projection"));
     assert_eq!(host.get("/api/plugins").await.1["plugins"], json!([]), "a check keeps nothing");
     for changed in [true, false] {
-        let deploy = pieces.clone().into_iter().map(|chunk| DeployPluginRequest { chunk });
+        let deploy = pieces.clone().into_iter().map(|chunk| DeployPluginRequest { chunk, options: None });
         let deployed = plugins.deploy_plugin(futures_util::stream::iter(deploy)).await.expect("deployed").into_inner();
         assert_eq!(deployed.changed, changed, "the same bytes change nothing");
         assert_eq!(deployed.plugin.map(|plugin| plugin.revision), Some(1));
     }
-    let broken = DeployPluginRequest { chunk: pieces[0].clone() };
+    let broken = DeployPluginRequest { chunk: pieces[0].clone(), options: None };
     let status = plugins.deploy_plugin(futures_util::stream::iter([broken])).await.expect_err("half a component");
     assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
 

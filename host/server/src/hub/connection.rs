@@ -17,7 +17,7 @@ use super::protocol::{self, Call, Messages, Said};
 use crate::app::App;
 use crate::convert::stream_name;
 use crate::errors;
-use crate::pages::{self, Bound, NUMBER_MAX};
+use crate::pages::{self, Bound, How, NUMBER_MAX};
 use crate::push::followers::{Came, Encode, Follower, Followers, Tag};
 use crate::push::{End, Frame, PAGE, SUBSCRIPTIONS_MAX, Talk};
 use crate::{receipts, rights};
@@ -121,7 +121,8 @@ impl Connection {
         }
         let (words, written) = (self.client.words, Arc::clone(&tag.name));
         let encode: Encode = Box::new(move |events| vec![protocol::events(words, &written, events)]);
-        let follower = Follower::of_stream(&self.app, self.transport, (stream, from), Filter::default(), encode);
+        let how = How { via: self.transport, raw: false };
+        let follower = Follower::of_stream(&self.app, how, (stream, from), Filter::default(), encode);
         self.followers.send(tag, follower.noting(self.client.consumer.clone()), PAGE.events);
         answers.push(protocol::callback("SubscriptionConfirmed", &json!([name])));
         Ok(json!({ "streamName": name, "nextOffset": from.0 }))
@@ -168,7 +169,8 @@ impl Connection {
         };
         let encode: Encode = Box::new(|events| vec![protocol::reminders(events)]);
         let from = self.app.host.reader.tail().next();
-        let follower = Follower::of_log(&self.app, self.transport, from, Filter::new(vec![term]), encode);
+        let how = How { via: self.transport, raw: false };
+        let follower = Follower::of_log(&self.app, how, from, Filter::new(vec![term]), encode);
         self.number += 1;
         let tag = Tag { name: REMINDERS.into(), number: self.number, over: CancellationToken::new() };
         self.subscriptions.insert(Arc::clone(&tag.name), tag.clone());

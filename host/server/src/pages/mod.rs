@@ -39,7 +39,7 @@ pub(crate) struct How {
 }
 
 impl How {
-    fn reader(self, app: &App) -> Reader {
+    pub(crate) fn reader(self, app: &App) -> Reader {
         if self.raw { app.host.reader.raw() } else { app.host.reader.clone() }
     }
 }

@@ -20,7 +20,7 @@ use wasmill_core::store::PageLimit;
 
 use super::{AHEAD_BYTES_MAX, Frame, PAGE};
 use crate::app::App;
-use crate::pages::Following;
+use crate::pages::{Following, How};
 use crate::receipts;
 use crate::rights::keep_readable;
 
@@ -74,24 +74,18 @@ impl Follower {
     /// The events of a stream that match.
     pub(crate) fn of_stream(
         app: &Arc<App>,
-        transport: &'static str,
+        how: How,
         (stream, from): (StreamName, Offset),
         filter: Filter,
         encode: Encode,
     ) -> Box<Self> {
-        let follower = app.host.reader.follow_stream(stream.clone(), from);
-        Self::new(app, transport, Source::Stream(follower, stream, filter), encode)
+        let follower = how.reader(app).follow_stream(stream.clone(), from);
+        Self::new(app, how.via, Source::Stream(follower, stream, filter), encode)
     }
 
-    pub(crate) fn of_log(
-        app: &Arc<App>,
-        transport: &'static str,
-        from: Position,
-        filter: Filter,
-        encode: Encode,
-    ) -> Box<Self> {
-        let follower = app.host.reader.follow_log(from, filter.clone());
-        Self::new(app, transport, Source::Log(follower, filter), encode)
+    pub(crate) fn of_log(app: &Arc<App>, how: How, from: Position, filter: Filter, encode: Encode) -> Box<Self> {
+        let follower = how.reader(app).follow_log(from, filter.clone());
+        Self::new(app, how.via, Source::Log(follower, filter), encode)
     }
 
     fn new(app: &Arc<App>, transport: &'static str, source: Source, encode: Encode) -> Box<Self> {

@@ -54,6 +54,9 @@ pub(super) struct Subscribe {
     /// An offset of the stream, or a position; without, what comes from now on.
     pub(super) from: Option<u64>,
     pub(super) credit: Option<u64>,
+    /// Events as they were published, not in their newest version.
+    #[serde(default)]
+    pub(super) raw: bool,
     /// Under whose name deliveries are noted.
     pub(super) consumer: Option<String>,
 }
@@ -284,7 +287,7 @@ mod tests {
     #[test]
     fn an_answer_says_what_it_answers() {
         let (about, ask) = read(br#"{"op":"subscribe","id":"a","ref":7,"stream":"s","from":0}"#);
-        assert!(matches!(ask, Ok(Ask::Subscribe(Subscribe { from: Some(0), credit: None, .. }))));
+        assert!(matches!(ask, Ok(Ask::Subscribe(Subscribe { from: Some(0), credit: None, raw: false, .. }))));
         let value = |bytes: Bytes| serde_json::from_slice::<Value>(&bytes).unwrap();
         assert_eq!(
             value(about.subscribed("nextOffset", 3)),

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::convert::{self, Term, stream_name};
 use crate::errors;
 use crate::http::consume::Wrong;
-use crate::pages::{self, Bound, NUMBER_MAX};
+use crate::pages::{self, Bound, How, NUMBER_MAX};
 use crate::push::followers::{Came, Encode, Follower, Followers, Tag};
 use crate::push::{End, Frame, SUBSCRIPTIONS_MAX, Talk};
 use crate::{receipts, rights};
@@ -125,7 +125,7 @@ impl Session {
     }
 
     async fn subscribe(&mut self, about: &About, id: &str, asked: Subscribe) -> Result<Bytes, Problem> {
-        let Subscribe { stream, streams, types, keys, tags, correlation_ids, from, credit, consumer } = asked;
+        let Subscribe { stream, streams, types, keys, tags, correlation_ids, from, credit, raw, consumer } = asked;
         let consumer = consumer.map(|consumer| receipts::consumer(&consumer)).transpose()?;
         let tag = self.tag(id)?;
         let credit = check_credit(credit)?;
@@ -145,7 +145,7 @@ impl Session {
         if !mistakes.details.is_empty() {
             return Err(mistakes);
         }
-        let (app, name) = (&self.app, Arc::clone(&tag.name));
+        let (app, name, how) = (&self.app, Arc::clone(&tag.name), How { via: WEBSOCKET, raw });
         let encode: Encode = Box::new(move |events| events.iter().map(|event| protocol::event(&name, event)).collect());
         let (by, next, follower) = match stream {
             Some(name) => {
@@ -153,12 +153,12 @@ impl Session {
                 rights::may_read(&app.host.stream_configs, &stream)?;
                 let from = from.map(|from| Bound::At(Offset(from)));
                 let from = pages::start_in_stream(app, &stream, from).await.map_err(errors::report)?;
-                (By::Offset, from.0, Follower::of_stream(app, WEBSOCKET, (stream, from), filter, encode))
+                (By::Offset, from.0, Follower::of_stream(app, how, (stream, from), filter, encode))
             }
             None => {
                 let from = from.map(|from| Bound::At(Position(from)));
                 let from = pages::start_in_log(app, from).await.map_err(errors::report)?;
-                (By::Position, from.0, Follower::of_log(app, WEBSOCKET, from, filter, encode))
+                (By::Position, from.0, Follower::of_log(app, how, from, filter, encode))
             }
         };
         let (window, resting) = (Window::new(credit, next), Some(follower.noting(consumer)));
