@@ -18,5 +18,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (features, name) = if variant.is_empty() { (vec![], "test-guest") } else { (vec![variant], variant) };
         guest::build("test-guest", &features, &[SDK[0], SDK[1], "tests/guests"], &guests.join(format!("{name}.wasm")))?;
     }
+    for (package, source) in [
+        ("test-handler", "tests/guests-handler"),
+        ("test-upcaster", "tests/guests-upcaster"),
+        ("user-statistics", "plugins/examples-rust"),
+        ("welcome", "plugins/examples-rust"),
+        ("user-v1-to-v3", "plugins/examples-rust"),
+    ] {
+        guest::build(package, &[], &[SDK[0], SDK[1], source], &guests.join(format!("{package}.wasm")))?;
+    }
     Ok(())
 }

@@ -6,13 +6,14 @@ use std::marker::PhantomData;
 pub struct Collection<T> {
     name: &'static str,
     description: &'static str,
+    indexes: &'static [&'static str],
     documents: PhantomData<fn() -> T>,
 }
 
 impl<T> Collection<T> {
     /// `name` is 1 to 64 of `a-z`, `0-9`, `-` and `_`.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, description: "", documents: PhantomData }
+        Self { name, description: "", indexes: &[], documents: PhantomData }
     }
 
     /// Says what the collection holds, for those who query it. Up to 1,000 bytes.
@@ -22,12 +23,25 @@ impl<T> Collection<T> {
         self
     }
 
+    /// Names fields of the documents that they can be found and sorted by without a look at all of them;
+    /// a field within an object is named with dots, as in `address.country`. At most 16, each of which
+    /// costs something whenever a document changes.
+    #[must_use]
+    pub const fn indexed(mut self, fields: &'static [&'static str]) -> Self {
+        self.indexes = fields;
+        self
+    }
+
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
     pub(crate) const fn description(&self) -> &'static str {
         self.description
+    }
+
+    pub(crate) const fn indexes(&self) -> &'static [&'static str] {
+        self.indexes
     }
 }
 

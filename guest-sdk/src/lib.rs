@@ -38,20 +38,29 @@
 //! Build it as a `cdylib` for `wasm32-wasip2` and the result is a component that a host can load.
 //! `testing::Harness` (on native targets) folds events with the same code, without any Wasm.
 //!
+//! A [`Handler`] reacts to events: it keeps documents too, and appends events of its own through an
+//! [`Outbox`]. An [`Upcaster`] lifts events of old schema versions to newer ones, for every reader.
+//!
 //! A projection is a function of its events. In a host its clock stands still and its random numbers
 //! come from a fixed seed; the time to use is [`Context::time_us`].
 
+mod batch;
 mod collection;
 mod context;
 mod descriptor;
 mod event;
 mod events;
 mod failure;
+mod fields;
+mod handler;
 mod json;
+mod outbox;
 mod projection;
 mod state;
+mod upcaster;
 
 pub mod config;
+pub mod env;
 pub mod log;
 
 mod host;
@@ -63,19 +72,35 @@ pub mod testing;
 
 pub use collection::Collection;
 pub use context::Context;
-pub use descriptor::{Descriptor, Subscription};
+pub use descriptor::{Descriptor, Setting, Subscription};
 pub use event::{Event, EventId};
 pub use events::{AnyEvent, EventSet};
 pub use failure::{Disposition, Failure};
+pub use fields::Fields;
+pub use handler::Handler;
+pub use outbox::{NewEvent, Outbox};
 pub use projection::Projection;
 pub use state::{Document, Page, Prefetch, Scan, State};
+pub use upcaster::{Lift, Lifted, Upcasted, Upcaster};
 
 /// What the macros of this crate expand to. Not for use by hand.
 #[doc(hidden)]
 pub mod macros {
     #[cfg(target_family = "wasm")]
-    pub use crate::export::{ProjectionPlugin, bindings};
+    pub use crate::export::bindings::{
+        descriptor as descriptor_world, handler as handler_world, projection as projection_world,
+        upcaster as upcaster_world,
+    };
+    #[cfg(target_family = "wasm")]
+    pub use crate::export::bindings::{
+        descriptor::export_descriptor_world as export_descriptor, handler::export_handler_world as export_handler,
+        projection::export_projection_world as export_projection, upcaster::export_upcaster_world as export_upcaster,
+    };
+    #[cfg(target_family = "wasm")]
+    pub use crate::export::{HandlerPlugin, ProjectionPlugin, UpcasterPlugin};
+    pub use crate::handler::is_handler;
     pub use crate::json::from_bytes as from_json;
     pub use crate::projection::is_projection;
+    pub use crate::upcaster::is_upcaster;
     pub use serde_json::Error as JsonError;
 }

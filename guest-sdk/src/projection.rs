@@ -1,5 +1,5 @@
 use crate::descriptor::Kind;
-use crate::{Context, Descriptor, Event, EventSet, Failure, Prefetch, State};
+use crate::{Context, Descriptor, Event, EventSet, Failure, Prefetch, State, batch};
 
 /// A plugin that folds events into documents. Export it with
 /// [`export_projection!`](crate::export_projection).
@@ -30,35 +30,9 @@ pub(crate) fn describe<P: Projection>() -> Descriptor {
     P::descriptor().of_kind(Kind::Projection)
 }
 
-/// Folds one batch, and writes what it changed at its end.
-///
-/// Everything is decoded before anything is folded: the documents of the whole batch are known then,
-/// and a malformed event costs no host call.
-pub(crate) fn apply<P: Projection>(batch: &[Event]) -> Result<(), Failure> {
-    let mut events = Vec::with_capacity(batch.len());
-    for context in contexts(batch) {
-        match P::Event::decode(context.event_type(), context.data()) {
-            Some(Ok(event)) => events.push((event, context)),
-            Some(Err(error)) => return Err(context.malformed(&error)),
-            None => {}
-        }
-    }
-
-    let mut state = State::default();
-    let mut prefetch = state.prefetch();
-    for (event, context) in &events {
-        P::documents(event, context, &mut prefetch);
-    }
-    prefetch.fetch();
-
-    for (event, context) in events {
-        P::apply(event, &context, &mut state).map_err(|failure| failure.at(context.index()))?;
-    }
-    state.write()
-}
-
-fn contexts(batch: &[Event]) -> impl Iterator<Item = Context<'_>> {
-    (0_u32..).zip(batch).map(|(index, event)| Context::new(event, index))
+/// Folds one batch.
+pub(crate) fn apply<P: Projection>(events: &[Event]) -> Result<(), Failure> {
+    batch::fold(events, P::documents, P::apply)
 }
 
 /// Makes a component of a [`Projection`]. Once in a crate. On native targets it only checks the type, so
@@ -74,9 +48,8 @@ macro_rules! export_projection {
         const _: () = {
             // Items of a macro are not hygienic: a plainer name could be the projection's own.
             type WasmillExports = $crate::macros::ProjectionPlugin<$projection>;
-            $crate::macros::bindings::export_projection_plugin!(
-                WasmillExports with_types_in $crate::macros::bindings
-            );
+            $crate::macros::export_descriptor!(WasmillExports with_types_in $crate::macros::descriptor_world);
+            $crate::macros::export_projection!(WasmillExports with_types_in $crate::macros::projection_world);
         };
     };
 }

@@ -23,11 +23,13 @@
 //! # Ok::<(), Failure>(())
 //! ```
 
+mod bench;
 mod event;
 mod harness;
 pub(crate) mod host;
 mod time;
 
+pub use bench::Bench;
 pub use event::TestEvent;
-pub use harness::Harness;
-pub use host::LogLine;
+pub use harness::{HandlerHarness, Harness, UpcasterHarness};
+pub use host::{Emitted, LogLine};

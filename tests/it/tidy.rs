@@ -10,14 +10,19 @@ use serde_json::Value;
 use crate::support::root;
 
 /// What each room may depend on in this workspace, and what it alone may use.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("wasmill-core", &[]),
     ("wasmill-store", &["wasmill-core", "wasmill-test-postgres"]),
     ("wasmill-wasm", &["wasmill-core", "wasmill-tests"]),
     ("wasmill-server", &["wasmill-core", "wasmill-store", "wasmill-wasm"]),
     ("wasmill-guest", &[]),
     ("flights", &["wasmill-guest"]),
+    ("user-statistics", &["wasmill-guest"]),
+    ("welcome", &["wasmill-guest"]),
+    ("user-v1-to-v3", &["wasmill-guest"]),
     ("test-guest", &["wasmill-guest"]),
+    ("test-handler", &["wasmill-guest"]),
+    ("test-upcaster", &["wasmill-guest"]),
     ("wasmill-test-postgres", &[]),
     ("wasmill-tests", &["wasmill-core", "wasmill-server", "wasmill-test-postgres"]),
 ];

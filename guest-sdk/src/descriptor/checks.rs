@@ -1,6 +1,6 @@
 //! What the host does with a descriptor, for the native harness: refuse a bad one, choose events.
 
-use super::{Descriptor, Subscription};
+use super::{APPEND, Descriptor, Subscription};
 
 impl Descriptor {
     /// Whether the host would feed this event to the plugin.
@@ -10,6 +10,16 @@ impl Descriptor {
 
     pub(crate) fn declares(&self, collection: &str) -> bool {
         self.collections.iter().any(|declared| declared.name == collection)
+    }
+
+    /// Whether it has asked to append to this stream.
+    pub(crate) fn may_append_to(&self, stream: &str) -> bool {
+        self.capabilities.iter().filter_map(|name| name.strip_prefix(APPEND)).any(|pattern| glob(pattern, stream))
+    }
+
+    /// What each setting is when nobody sets it.
+    pub(crate) fn defaults(&self) -> impl Iterator<Item = (String, String)> {
+        self.config.iter().filter_map(|setting| Some((setting.name.clone(), setting.default.clone()?)))
     }
 
     /// What the host would refuse at upload, in one sentence.
@@ -27,6 +37,22 @@ impl Descriptor {
         if self.description.len() > 1000 || self.collections.iter().any(|c| c.description.len() > 1000) {
             return Some("a description is longer than 1,000 bytes".to_owned());
         }
+        if let Some(setting) = self.config.iter().find(|setting| !is_setting(&setting.name)) {
+            let rule = "1 to 64 letters, digits, `.`, `_` and `-`, first a letter";
+            return Some(format!("the setting `{}` is not {rule}", setting.name));
+        }
+        if let Some(capability) = self.capabilities.iter().find(|name| !name.starts_with(APPEND)) {
+            return Some(format!("there is no capability `{capability}`; there is `{APPEND}PATTERN`, for streams"));
+        }
+        for lift in &self.lifts {
+            let (from, to) = (lift.version, lift.to_version);
+            if from == 0 || (lift.to_type.is_none() && to <= from) {
+                return Some(format!("`{}` version {from} cannot be lifted to {to}: it goes upwards", lift.event_type));
+            }
+        }
+        if self.collections.iter().any(|collection| collection.indexes.len() > 16) {
+            return Some("a collection has more than 16 indexes".to_owned());
+        }
         if self.collections.len() > 64 {
             return Some(format!("{} collections are declared, at most 64 may be", self.collections.len()));
         }
@@ -36,6 +62,12 @@ impl Descriptor {
             .find(|name| !(1..=64).contains(&name.len()) || !name.chars().all(|c| plain(c) || c == '_'))
             .map(|name| format!("the collection `{name}` is not 1 to 64 of a-z, 0-9, - and _"))
     }
+}
+
+fn is_setting(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.len() <= 64
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 impl Subscription {

@@ -1,4 +1,5 @@
-use crate::export::bindings::wasmill::plugin::{config, event_details, log, state};
+use crate::NewEvent;
+use crate::export::bindings::imports::wasmill::plugin::{config, emitted, env, event_details, log, outbox, state};
 use crate::log::Level;
 
 pub(crate) fn get(collection: &str, key: &str) -> Option<Vec<u8>> {
@@ -50,4 +51,21 @@ pub(crate) fn log_write(level: Level, message: &str, fields: &[(&str, &str)]) {
     };
     let fields: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     log::write(level, message, &fields);
+}
+
+pub(crate) fn append(cause: u32, stream: String, events: Vec<NewEvent>) {
+    let event = |event| {
+        let NewEvent { event_type, schema_version, key, data, attributes } = event;
+        emitted::NewEvent { event_type, schema_version, key, data, attributes }
+    };
+    let events: Vec<_> = events.into_iter().map(event).collect();
+    outbox::append(cause, &stream, &events);
+}
+
+pub(crate) fn now_us() -> u64 {
+    env::now_us()
+}
+
+pub(crate) fn random(len: u32) -> Vec<u8> {
+    env::random(len)
 }

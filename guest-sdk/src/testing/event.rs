@@ -38,19 +38,23 @@ impl TestEvent {
     }
 
     /// An event from a line as `wasmill publish` takes them:
-    /// `{"stream", "type", "key", "id", "time", "data"}`, of which only stream and type are required.
+    /// `{"stream", "type", "schemaVersion", "key", "id", "time", "correlationId", "data"}`, of which only
+    /// stream and type are required; what else a line may have is read over.
     ///
     /// # Errors
     /// Says what is wrong with the line.
     pub fn from_json_line(line: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Line<'a> {
             stream: String,
             #[serde(rename = "type")]
             event_type: String,
+            schema_version: Option<u32>,
             key: Option<String>,
             id: Option<String>,
             time: Option<String>,
+            correlation_id: Option<String>,
             #[serde(borrow)]
             data: Option<&'a RawValue>,
         }
@@ -58,6 +62,8 @@ impl TestEvent {
         let data = line.data.map_or("null", RawValue::get).as_bytes().to_vec();
         let mut event = Self::from_bytes(line.event_type, data).stream(line.stream);
         event.event.key = line.key;
+        event.event.schema_version = line.schema_version.unwrap_or(1);
+        event.event.correlation_id = line.correlation_id;
         if let Some(id) = line.id {
             event.event.id = parse_id(&id).ok_or_else(|| format!("`{id}` is not a UUID"))?;
         }

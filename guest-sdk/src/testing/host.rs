@@ -7,8 +7,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem;
 
-use crate::Descriptor;
 use crate::log::Level;
+use crate::{Descriptor, NewEvent};
 
 /// As the host's own limit, so that a test meets it first. Bytes.
 const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
@@ -19,6 +19,15 @@ pub struct LogLine {
     pub level: Level,
     pub message: String,
     pub fields: Vec<(String, String)>,
+}
+
+/// An event that a handler has emitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emitted {
+    /// Place in its batch of the event that it answers.
+    pub cause: u32,
+    pub stream: String,
+    pub event: NewEvent,
 }
 
 /// A collection, and a key in it.
@@ -34,6 +43,9 @@ pub(super) struct Memory {
     pub(super) log: Vec<LogLine>,
     /// Of each event of the running batch.
     pub(super) details: Vec<Vec<(String, String)>>,
+    pub(super) emitted: Vec<Emitted>,
+    pub(super) now_us: u64,
+    random: u64,
 }
 
 thread_local! {
@@ -43,23 +55,28 @@ thread_local! {
 impl Memory {
     pub(super) fn new(descriptor: Descriptor) -> Self {
         Self {
+            config: descriptor.defaults().collect(),
             descriptor,
             documents: BTreeMap::new(),
             undo: Vec::new(),
-            config: BTreeMap::new(),
             log: Vec::new(),
             details: Vec::new(),
+            emitted: Vec::new(),
+            now_us: 0,
+            random: 0,
         }
     }
 
     /// Runs one batch against this host: its changes stay if it succeeds, and vanish if it fails.
-    pub(super) fn during<E>(&mut self, call: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    pub(super) fn during<T, E>(&mut self, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let emitted = self.emitted.len();
         let stand_in = Self::new(self.descriptor.clone());
         RUNNING.set(Some(mem::replace(self, stand_in)));
         let result = call();
         *self = RUNNING.take().expect("nothing else takes it during the call");
         let undo = mem::take(&mut self.undo);
         if result.is_err() {
+            self.emitted.truncate(emitted);
             for (place, document) in undo.into_iter().rev() {
                 self.set(place, document);
             }
@@ -161,4 +178,31 @@ pub(crate) fn config_get_all() -> Vec<(String, String)> {
 pub(crate) fn log_write(level: Level, message: &str, fields: &[(&str, &str)]) {
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     with(|memory| memory.log.push(LogLine { level, message: message.to_owned(), fields }));
+}
+
+pub(crate) fn append(cause: u32, stream: String, events: Vec<NewEvent>) {
+    with(|memory| {
+        let may = memory.descriptor.may_append_to(&stream);
+        assert!(may, "no capability in the plugin's descriptor allows appending to `{stream}`");
+        let emitted = events.into_iter().map(|event| Emitted { cause, stream: stream.clone(), event });
+        memory.emitted.extend(emitted);
+    });
+}
+
+pub(crate) fn now_us() -> u64 {
+    with(|memory| memory.now_us)
+}
+
+/// The same bytes in every run, so that a test can be repeated (SplitMix64).
+pub(crate) fn random(len: u32) -> Vec<u8> {
+    with(|memory| {
+        let byte = |_| {
+            memory.random = memory.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = memory.random;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (z ^ (z >> 31)).to_le_bytes()[0]
+        };
+        (0..len).map(byte).collect()
+    })
 }

@@ -22,22 +22,23 @@ pub(crate) fn descriptor() -> Descriptor {
 /// A descriptor that the SDK has no words for, exported by hand.
 #[cfg(all(feature = "bad-descriptor", target_family = "wasm"))]
 mod bad {
-    use wasmill_guest::macros::bindings;
+    use wasmill_guest::macros::{descriptor_world, projection_world};
     use wasmill_guest::{Event, Failure};
 
     struct BadDescriptor;
 
-    impl bindings::exports::wasmill::plugin::descriptor::Guest for BadDescriptor {
+    impl descriptor_world::exports::wasmill::plugin::descriptor::Guest for BadDescriptor {
         fn describe() -> String {
             r#"{"name":"test-guest","version":"1.0.0","kind":"projection","colour":"red"}"#.to_owned()
         }
     }
 
-    impl bindings::exports::wasmill::plugin::projection::Guest for BadDescriptor {
+    impl projection_world::exports::wasmill::plugin::projection::Guest for BadDescriptor {
         fn apply(_: Vec<Event>) -> Result<(), Failure> {
             Ok(())
         }
     }
 
-    bindings::export_projection_plugin!(BadDescriptor with_types_in bindings);
+    wasmill_guest::macros::export_descriptor!(BadDescriptor with_types_in descriptor_world);
+    wasmill_guest::macros::export_projection!(BadDescriptor with_types_in projection_world);
 }

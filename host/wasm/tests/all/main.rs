@@ -7,7 +7,9 @@ mod support;
 
 mod cache;
 mod calls;
+mod handlers;
 mod hostile;
 mod limits;
 mod refusals;
+mod upcasters;
 mod world;
