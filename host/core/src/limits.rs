@@ -310,6 +310,9 @@ pub mod plugin {
     pub const SCAN_ENTRIES_MAX: usize = 1_000;
     pub const SCAN_BYTES_MAX: usize = 4 * MIB;
 
+    /// Of two documents that are held against each other, so many places are named.
+    pub const DIFFERENT_PATHS_MAX: usize = 20;
+
     pub const LOG_LINES_MAX: usize = 1_000;
     pub const LOG_LINE_BYTES_MAX: usize = 4 * KIB;
     /// Lines that one call may write; the rest are counted and dropped.

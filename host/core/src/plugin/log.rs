@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use tokio::sync::watch;
+
 use crate::clock::Timestamp;
 use crate::limits::plugin::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX, LOG_LINES_PER_CALL_MAX};
 use crate::log_id;
@@ -43,6 +45,8 @@ pub struct LogLine {
 pub struct PluginLog {
     plugin: String,
     ring: Mutex<Ring>,
+    /// How many lines were ever written: what wakes those who follow.
+    written: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +59,7 @@ struct Ring {
 
 impl PluginLog {
     pub fn new(plugin: impl Into<String>) -> Self {
-        Self { plugin: plugin.into(), ring: Mutex::default() }
+        Self { plugin: plugin.into(), ring: Mutex::default(), written: watch::Sender::new(0) }
     }
 
     /// A call begins: its allowance of lines is whole again.
@@ -104,6 +108,7 @@ impl PluginLog {
             ring.lines.pop_front();
         }
         ring.lines.push_back(LogLine { number, time, level, message, fields });
+        self.written.send_replace(number + 1);
     }
 
     /// The newest `limit` lines of at least `level`, oldest first.
@@ -112,6 +117,27 @@ impl PluginLog {
         let mut lines: Vec<_> = ring.lines.iter().rev().filter(|l| l.level >= level).take(limit).cloned().collect();
         lines.reverse();
         lines
+    }
+
+    /// Lines from number `from` on that are still here, of at least `level`, oldest first and `limit` at most;
+    /// and the number to go on from. A number that was not reached yet is of another life of the host.
+    pub fn since(&self, from: u64, level: Level, limit: usize) -> (Vec<LogLine>, u64) {
+        let ring = self.ring();
+        let from = if from > ring.written { 0 } else { from };
+        let wanted = ring.lines.iter().filter(|line| line.number >= from && line.level >= level);
+        let lines: Vec<LogLine> = wanted.take(limit).cloned().collect();
+        let next = match lines.last() {
+            Some(last) if lines.len() == limit => last.number + 1,
+            _ => ring.written,
+        };
+        (lines, next)
+    }
+
+    /// Resolves when there is a line with the number `next` or above.
+    pub async fn written(&self, next: u64) {
+        let mut written = self.written.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = written.wait_for(|written| *written > next).await;
     }
 
     fn ring(&self) -> std::sync::MutexGuard<'_, Ring> {
@@ -145,5 +171,27 @@ mod tests {
         assert!(lines[0].message.len() <= LOG_LINE_BYTES_MAX);
         assert!(lines[LOG_LINES_PER_CALL_MAX].message.starts_with("5 lines"));
         assert_eq!(log.tail(10, Level::Warn).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_every_line_that_is_still_there_once() {
+        let log = PluginLog::new("p");
+        let write = |n: usize| {
+            log.begin_call(Timestamp(0));
+            let level = if n.is_multiple_of(2) { Level::Info } else { Level::Warn };
+            log.write(Timestamp(0), level, &n.to_string(), vec![]);
+        };
+        let numbers =
+            |(lines, next): (Vec<LogLine>, u64)| (lines.iter().map(|line| line.number).collect::<Vec<_>>(), next);
+        (0..5).for_each(write);
+        assert_eq!(numbers(log.since(0, Level::Trace, 2)), (vec![0, 1], 2));
+        assert_eq!(numbers(log.since(2, Level::Warn, 10)), (vec![3], 5));
+        assert_eq!(numbers(log.since(5, Level::Trace, 10)), (vec![], 5));
+        // From before a restart of the host.
+        assert_eq!(numbers(log.since(77, Level::Trace, 10)), (vec![0, 1, 2, 3, 4], 5));
+        let (waiting, ()) = tokio::join!(log.written(5), async { write(5) });
+        assert_eq!((waiting, numbers(log.since(5, Level::Trace, 10))), ((), (vec![5], 6)));
+        (0..LOG_LINES_MAX).for_each(write);
+        assert_eq!(log.since(0, Level::Trace, 1).0[0].number, 6);
     }
 }

@@ -3,6 +3,7 @@
 pub mod deploy;
 mod deploying;
 pub mod descriptor;
+pub mod difference;
 mod lead;
 mod lifting;
 pub mod log;
@@ -13,3 +14,5 @@ pub mod settings;
 pub mod setup;
 pub mod status;
 pub(crate) mod swap;
+pub mod trial;
+pub mod verify;
