@@ -135,7 +135,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 fn in_query(uri: &Uri) -> Option<String> {
     let path = uri.path();
     let replay = path.starts_with("/api/replays/") && path.ends_with("/events");
-    if !(path == "/api/ws" || path.starts_with("/hubs/") || path.ends_with("/events/live") || replay) {
+    let live = path.ends_with("/events/live") || path.ends_with("/logs/live");
+    if !(path == "/api/ws" || path.starts_with("/hubs/") || live || replay) {
         return None;
     }
     let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
@@ -210,7 +211,14 @@ mod tests {
         assert_eq!(admit(&access, "/health/ready", &[host]), Ok(Principal::Anonymous));
         assert_eq!(admit(&access, "/errors/overloaded", &[host]), Ok(Principal::Anonymous));
         let queried = |path: &str, token: &str| admit(&access, &format!("{path}?x=1&access_token={token}"), &[host]);
-        for path in ["/hubs/events", "/hubs/events/negotiate", "/api/ws", "/api/events/live", "/api/replays/x/events"] {
+        for path in [
+            "/hubs/events",
+            "/hubs/events/negotiate",
+            "/api/ws",
+            "/api/events/live",
+            "/api/plugins/x/logs/live",
+            "/api/replays/x/events",
+        ] {
             assert_eq!(queried(path, "0123456789abcde%66"), Ok(Principal::Token), "{path}");
             assert_eq!(queried(path, "0123456789abcde"), Err(Code::Unauthenticated), "{path}");
         }

@@ -11,6 +11,7 @@ mod app;
 mod convert;
 mod deliveries;
 mod pages;
+mod plugin_logs;
 mod plugins;
 mod publish;
 mod queues;

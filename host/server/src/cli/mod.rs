@@ -155,7 +155,8 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         // A replay that is watched goes on without its watcher, which says so.
         Command::Replay(command) => replay::run(command, output).await,
         Command::DeadLetter(command) => until_interrupted(dead_letter::run(command, output)).await,
-        Command::Plugin(command) => until_interrupted(plugin::run(command, output)).await,
+        // Who follows a plugin's log says where to go on.
+        Command::Plugin(command) => plugin::run(command, output).await,
         Command::Projection(command) => until_interrupted(projection::run(command, output)).await,
         Command::Bench(command) => until_interrupted(bench::run(command, output)).await,
     }
@@ -302,6 +303,10 @@ mod tests {
             "wasmill replay cancel ID",
             "wasmill plugin new my-plugin --lang rust --path d",
             "wasmill plugin check f.wasm",
+            "wasmill plugin test f.wasm --events e.jsonl --config a=b --grant append:out-* --memory 256MiB --batch 1",
+            "wasmill plugin test f.wasm --stream order-* --from 3 --limit 10",
+            "wasmill plugin verify f.wasm --events e.jsonl --against g.wasm",
+            "wasmill plugin logs flights --follow",
             "wasmill plugin deploy f.wasm",
             "wasmill plugin deploy f.wasm --config a=b --config c=d=e --unset f --grant append:x-* --revoke append:y",
             "wasmill plugin deploy f.wasm --grant-all --from first",

@@ -1,12 +1,16 @@
 //! `wasmill plugin`.
 
 mod life;
+mod logs;
 mod new;
 mod settings;
 mod setup;
 mod show;
 mod status;
+mod test;
+mod trial;
 mod upload;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -15,6 +19,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::client::Remote;
 use super::exit::Failure;
 use super::output::Output;
+use super::until_interrupted;
 use crate::proto::{GetPluginLogsRequest, ListPluginsRequest, RemovePluginRequest};
 use show::{Checked, LogLine, Plugin, Plugins, Removed};
 
@@ -22,6 +27,10 @@ use show::{Checked, LogLine, Plugin, Plugins, Removed};
 pub(crate) enum PluginCommand {
     /// Write a new plugin project that builds and deploys as it is
     New(new::NewArgs),
+    /// Run a component here, without a host, and see what it does with events
+    Test(test::TestArgs),
+    /// Find out whether a component is a function of its events, which a rebuild relies on
+    Verify(verify::VerifyArgs),
     /// Ask a host whether it would take a component, without deploying it
     Check(FileArgs),
     /// Upload a component and start it; the same bytes again change nothing
@@ -90,6 +99,12 @@ pub(crate) struct LogsArgs {
     /// Most lines
     #[arg(long, default_value_t = 100, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     limit: u32,
+    /// Go on with the lines that come, until it is stopped
+    #[arg(long, short, conflicts_with = "limit")]
+    follow: bool,
+    /// With --follow: the number of the first line [default: that of the newest 100]
+    #[arg(long, value_name = "NUMBER", requires = "follow")]
+    from: Option<u64>,
     /// Only lines of this level and above
     #[arg(long, value_name = "LEVEL")]
     min_level: Option<Level>,
@@ -123,7 +138,16 @@ pub(crate) use upload::deploy;
 
 pub(crate) async fn run(command: PluginCommand, output: Output) -> Result<(), Failure> {
     match command {
+        PluginCommand::Logs(args) if args.follow => logs::follow(args, output).await,
+        command => until_interrupted(run_to_the_end(command, output)).await,
+    }
+}
+
+async fn run_to_the_end(command: PluginCommand, output: Output) -> Result<(), Failure> {
+    match command {
         PluginCommand::New(args) => new::run(&args, output),
+        PluginCommand::Test(args) => test::run(args, output).await,
+        PluginCommand::Verify(args) => verify::run(args, output).await,
         PluginCommand::Check(args) => {
             let component = upload::read(&args.file)?;
             let client = args.remote.connect().await?;

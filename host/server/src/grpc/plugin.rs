@@ -1,17 +1,21 @@
 //! `wasmill.v1.PluginService`.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
 use serde_json::Value;
 use tonic::{Request, Response, Status, Streaming};
 use wasmill_core::code::{Code, Problem};
 use wasmill_core::limits::plugin as limits;
 use wasmill_core::plugin::deploy::DeployOptions;
+use wasmill_core::plugin::log::Level;
 
 use super::convert;
 use super::status::{refuse, status, unreadable};
 use crate::app::App;
+use crate::plugin_logs;
 use crate::plugins::{self, REVISIONS_MAX};
 use crate::proto;
 use crate::proto::plugin_service_server::PluginService;
@@ -52,6 +56,8 @@ async fn upload(mut requests: Streaming<proto::DeployPluginRequest>) -> Result<(
 
 #[tonic::async_trait]
 impl PluginService for PluginApi {
+    type FollowPluginLogsStream = Pin<Box<dyn Stream<Item = Result<proto::FollowPluginLogsResponse, Status>> + Send>>;
+
     async fn check_plugin(
         &self,
         request: Request<Streaming<proto::CheckPluginRequest>>,
@@ -112,9 +118,7 @@ impl PluginService for PluginApi {
     ) -> Result<Response<proto::GetPluginLogsResponse>, Status> {
         let request = request.into_inner();
         let limit = convert::list_limit(request.limit, limits::LOG_LINES_MAX).map_err(|problem| status(&problem))?;
-        let level = crate::convert::level(&request.min_level).map_err(|mistake| {
-            status(&Problem::new(Code::InvalidArgument, "the level is not known").with("min_level", mistake))
-        })?;
+        let level = level(&request.min_level)?;
         let lines = self.0.host.plugins.logs(&request.name, limit, level).map_err(refuse)?;
         Ok(Response::new(proto::GetPluginLogsResponse { lines: lines.into_iter().map(convert::log_line).collect() }))
     }
@@ -202,4 +206,27 @@ impl PluginService for PluginApi {
         let done = plugins::confirm(&self.0, &name, drop_standby).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(proto::ConfirmPluginResponse { done }))
     }
+
+    async fn follow_plugin_logs(
+        &self,
+        request: Request<proto::FollowPluginLogsRequest>,
+    ) -> Result<Response<Self::FollowPluginLogsStream>, Status> {
+        let proto::FollowPluginLogsRequest { name, min_level, from } = request.into_inner();
+        let level = level(&min_level)?;
+        let pages = plugin_logs::follow(&self.0, name, from, level).map_err(|problem| status(&problem))?;
+        let answers = pages.map(|page| match page {
+            Ok(plugin_logs::Page { lines, next }) => {
+                let lines = lines.into_iter().map(convert::log_line).collect();
+                Ok(proto::FollowPluginLogsResponse { lines, next })
+            }
+            Err(problem) => Err(status(&problem)),
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+fn level(name: &str) -> Result<Level, Status> {
+    crate::convert::level(name).map_err(|mistake| {
+        status(&Problem::new(Code::InvalidArgument, "the level is not known").with("min_level", mistake))
+    })
 }

@@ -124,15 +124,23 @@ fn events(
     seen: Option<&str>,
     id: fn(&Event) -> u64,
 ) -> Response<Body> {
-    let following = unfold(Some(batches.boxed()), move |batches| async move {
-        let mut batches = batches?;
-        let (bytes, batches) = match tokio::time::timeout(HEARTBEAT, batches.next()).await {
-            Err(_) => (Bytes::from_static(b": still here\n\n"), Some(batches)),
-            Ok(Some(Ok(batch))) => (encode(&batch, id), Some(batches)),
+    pieces(batches.map(move |batch| batch.map(|batch| encode(&batch, id))), seen)
+}
+
+/// Server-sent events that are encoded already, as one answer; `seen` is the id before the first of them.
+pub(super) fn pieces(
+    pieces: impl Stream<Item = Result<Bytes, Problem>> + Send + 'static,
+    seen: Option<&str>,
+) -> Response<Body> {
+    let following = unfold(Some(pieces.boxed()), move |pieces| async move {
+        let mut pieces = pieces?;
+        let (bytes, pieces) = match tokio::time::timeout(HEARTBEAT, pieces.next()).await {
+            Err(_) => (Bytes::from_static(b": still here\n\n"), Some(pieces)),
+            Ok(Some(Ok(piece))) => (piece, Some(pieces)),
             Ok(Some(Err(problem))) => (farewell(&problem), None),
             Ok(None) => (Bytes::from_static(b"event: done\ndata: {}\n\n"), None),
         };
-        Some((Ok::<_, Infallible>(bytes), batches))
+        Some((Ok::<_, Infallible>(bytes), pieces))
     });
     let id_line = seen.map(|seen| format!("id: {seen}\n")).unwrap_or_default();
     let hello = futures_util::stream::iter([Ok(format!("retry: {RETRY_MS}\n{id_line}\n").into())]);

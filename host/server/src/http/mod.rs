@@ -169,6 +169,7 @@ fn table() -> Vec<Route> {
         route("/api/plugins/check", POST, post(plugins::check)),
         route("/api/plugins/{name}", &["DELETE", "GET"], get(plugins::show).merge(delete(plugins::remove))),
         route("/api/plugins/{name}/logs", GET, get(plugins::logs)),
+        route("/api/plugins/{name}/logs/live", GET, get(plugins::follow_logs)),
         route("/api/plugins/{name}/status", GET, get(plugin_life::status)),
         route("/api/plugins/{name}/revisions", GET, get(plugin_life::revisions)),
         route(

@@ -1,22 +1,25 @@
 //! Plugins: upload, check, list, remove, logs.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use wasmill_core::limits::plugin as limits;
-use wasmill_core::plugin::log::Level;
+use wasmill_core::plugin::log::{Level, LogLine};
 
+use super::live;
 use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
 use super::request::{InPath, media_type, read_body, unsupported};
 use super::{plugin_life, plugin_out, view};
 use crate::app::App;
-use crate::{convert, plugins};
+use crate::{convert, plugin_logs, plugins};
 
 async fn component(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     match media_type(headers).as_deref() {
@@ -81,12 +84,40 @@ pub(super) async fn logs(
     mut params: Params,
 ) -> Result<Json<Value>, Refusal> {
     let limit = params.limit(PAGE_DEFAULT, limits::LOG_LINES_MAX);
-    let level = convert::level(&params.text("level").unwrap_or_default());
-    let level = level.unwrap_or_else(|mistake| {
-        params.refuse("level", mistake);
-        Level::Trace
-    });
+    let level = level(&mut params);
     params.finish()?;
     let lines = app.host.plugins.logs(&name, limit, level).map_err(failed)?;
     Ok(Json(json!({ "lines": lines.iter().map(view::log_line).collect::<Vec<_>>() })))
+}
+
+/// Every line as it comes, as server-sent events; their ids are the numbers of the lines.
+pub(super) async fn follow_logs(
+    State(app): State<Arc<App>>,
+    InPath(name): InPath<String>,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Refusal> {
+    let (level, from) = (level(&mut params), params.number("from"));
+    params.token();
+    params.finish()?;
+    let from = live::resume_after(&headers)?.or(from);
+    let pages = plugin_logs::follow(&app, name, from, level)?;
+    Ok(live::pieces(pages.map(|page| page.map(|page| encode(&page.lines))), None))
+}
+
+fn encode(lines: &[LogLine]) -> Bytes {
+    let mut out = String::new();
+    for line in lines {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "id: {}\ndata: {}\n\n", line.number, view::log_line(line));
+    }
+    out.into()
+}
+
+fn level(params: &mut Params) -> Level {
+    let level = convert::level(&params.text("level").unwrap_or_default());
+    level.unwrap_or_else(|mistake| {
+        params.refuse("level", mistake);
+        Level::Trace
+    })
 }
