@@ -26,6 +26,7 @@ mod follow;
 mod groups;
 mod groups_http;
 mod lifecycle;
+mod plugin_dev;
 mod plugins;
 mod process;
 mod queues;

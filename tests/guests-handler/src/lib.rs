@@ -19,12 +19,13 @@ const COUNTS: Collection<u64> = Collection::new("counts");
 const BOMBS: Collection<Value> = Collection::new("bombs");
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Task {
     #[serde(default)]
     emit: Vec<Emit>,
-    /// Of a `retry`: how many attempts fail. They are counted outside of the state, which is rolled back.
+    /// Of a `retry`: it fails until the host's clock is there. Nothing else outlives an attempt.
     #[serde(default)]
-    times: u32,
+    until_us: u64,
 }
 
 #[derive(Deserialize)]
@@ -68,11 +69,11 @@ impl Handler for TestHandler {
             }
             outbox.append(&stream, event);
         }
-        told(context, task.times, state, outbox)
+        told(context, task.until_us, state, outbox)
     }
 }
 
-fn told(context: &Context, times: u32, state: &mut State, outbox: &mut Outbox) -> Result<(), Failure> {
+fn told(context: &Context, until_us: u64, state: &mut State, outbox: &mut Outbox) -> Result<(), Failure> {
     let id = context.id().to_string();
     match context.event_type() {
         "loop" => loop {
@@ -82,7 +83,10 @@ fn told(context: &Context, times: u32, state: &mut State, outbox: &mut Outbox) -
         "sleep" => std::thread::sleep(Duration::from_secs(3600)),
         "reject" => return Err(Failure::reject("test.rejected", format!("told to reject {id}"))),
         "halt" => return Err(Failure::halt("test.halted", format!("told to halt by {id}"))),
-        "retry" => return retry(&id, times),
+        "retry" if env::now_us() < until_us => {
+            let failure = Failure::retry("test.retried", format!("told to retry {id}"));
+            return Err(failure.after(Duration::from_millis(10)));
+        }
         "clock" => {
             let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let random = env::random(8).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -119,24 +123,6 @@ fn told(context: &Context, times: u32, state: &mut State, outbox: &mut Outbox) -
         _ => {}
     }
     Ok(())
-}
-
-/// Fails the first `times` attempts that this instance sees of an event.
-fn retry(id: &str, times: u32) -> Result<(), Failure> {
-    use std::cell::RefCell;
-    use std::collections::HashMap;
-    thread_local! {
-        static ATTEMPTS: RefCell<HashMap<String, u32>> = RefCell::default();
-    }
-    let attempt = ATTEMPTS.with_borrow_mut(|attempts| {
-        let attempt = attempts.entry(id.to_owned()).or_default();
-        *attempt += 1;
-        *attempt
-    });
-    if attempt > times {
-        return Ok(());
-    }
-    Err(Failure::retry("test.retried", format!("attempt {attempt} of {id}")).after(Duration::from_millis(10)))
 }
 
 wasmill_guest::export_handler!(TestHandler);

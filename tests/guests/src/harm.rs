@@ -35,6 +35,17 @@ pub(crate) fn leak() {
     KEPT.with_borrow_mut(|kept| kept.push(vec![1; 1 << 20]));
 }
 
+/// Takes handles from the host and gives none back.
+#[cfg(target_family = "wasm")]
+pub(crate) fn handle_leak() {
+    loop {
+        std::mem::forget(wasip2::cli::stdout::get_stdout());
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn handle_leak() {}
+
 /// 100 MB in 100,000 lines.
 pub(crate) fn log_flood() {
     let line = "flood ".repeat(170);

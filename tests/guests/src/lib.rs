@@ -47,6 +47,7 @@ impl Projection for TestGuest {
             "exit" => std::process::exit(3),
             "sleep" => std::thread::sleep(Duration::from_secs(3600)),
             "leak" => harm::leak(),
+            "handle-leak" => harm::handle_leak(),
             "log-flood" => harm::log_flood(),
             "print" => harm::print(&id),
             "state-bomb" => harm::state_bomb(state)?,

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -35,6 +35,9 @@ pub(crate) fn reach() -> Value {
         "file": outcome(std::fs::read_to_string("/etc/hostname")),
         "written": outcome(std::fs::write("/tmp/wasmill-test-guest", "x").map(|()| "yes".to_owned())),
         "connected": outcome(TcpStream::connect("127.0.0.1:7400").map(|_| "yes".to_owned())),
+        "listened": outcome(TcpListener::bind("127.0.0.1:0").map(|_| "yes".to_owned())),
+        "bound": outcome(UdpSocket::bind("127.0.0.1:0").map(|_| "yes".to_owned())),
+        "resolved": outcome("localhost:80".to_socket_addrs().map(|_| "yes".to_owned())),
         "environment": std::env::vars().count(),
         "arguments": std::env::args().count(),
     })

@@ -133,12 +133,12 @@ async fn a_failure_is_its_own_word_and_it_lives_on() {
         let GuestError::Failed(failure) = handling.error(what).await else { panic!("{what}") };
         assert_eq!((failure.code.as_str(), failure.event_index), (code, Some(0)));
     }
-    let retry = || vec![event("retry", r#"{"times":2}"#)];
-    for _ in 0..2 {
-        let Err(GuestError::Failed(failure)) = handling.handle(retry()).await.1 else { panic!() };
-        assert_eq!(failure.retry_after_ms, Some(10));
-    }
-    handling.handle(retry()).await.1.unwrap();
+    // The clock of these tests stands at 1,000 us.
+    let Err(GuestError::Failed(failure)) = handling.handle(vec![event("retry", r#"{"untilUs":1001}"#)]).await.1 else {
+        panic!("it did not ask to be retried")
+    };
+    assert_eq!((failure.code.as_str(), failure.retry_after_ms), ("test.retried", Some(10)));
+    handling.handle(vec![event("retry", r#"{"untilUs":1000}"#)]).await.1.unwrap();
 }
 
 #[tokio::test]

@@ -106,6 +106,18 @@ async fn a_sleep_is_refused_and_not_slept() {
 }
 
 #[tokio::test]
+async fn handles_without_end_are_not_given() {
+    let reason = reason_of("handle-leak").await;
+    assert!(reason.contains("resource") || reason.contains("handle"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_panic_says_in_which_function() {
+    let reason = reason_of("panic").await;
+    assert!(reason.contains(", in ") && reason.contains("apply"), "{reason}");
+}
+
+#[tokio::test]
 async fn documents_without_end_fill_the_overlay_and_no_more() {
     let error = state_error_of("state-bomb").await;
     assert!(matches!(error, StateError::OverlayFull), "{error}");

@@ -7,8 +7,10 @@ mod support;
 
 mod cache;
 mod calls;
+mod fuzz;
 mod handlers;
 mod hostile;
+mod lies;
 mod limits;
 mod refusals;
 mod upcasters;

@@ -36,7 +36,7 @@ async fn time_and_chance_are_the_same_in_every_instance() {
 #[tokio::test]
 async fn there_are_no_files_no_network_and_no_environment() {
     let found = running().await.found(&told("reach"), "probes").await;
-    for name in ["file", "written", "connected"] {
+    for name in ["file", "written", "connected", "listened", "bound", "resolved"] {
         assert!(found.contains(&format!(r#""{name}":"error: "#)), "{found}");
     }
     for name in ["environment", "arguments"] {
