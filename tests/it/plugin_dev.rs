@@ -165,6 +165,7 @@ async fn a_host_is_a_source_of_events_too() {
     assert_eq!(of("users-*", &[]).await, json!(10));
 }
 
+/// Those of `plugins/examples-rust`, with events that fail among the others.
 #[tokio::test]
 async fn plugins_of_rust_are_functions_of_their_events() {
     let dir = tempfile::tempdir().unwrap();
