@@ -81,7 +81,7 @@ struct CallShown {
 pub(crate) async fn run(args: TestArgs, output: Output) -> Result<(), Failure> {
     let engine = engine(&args.trial)?;
     let trial = prepare(&engine, component(&args.component.file)?, &args.trial).await?;
-    let events = Events::load(&args.trial.events, &args.range, &args.remote, output).await?;
+    let events = Events::load(&trial, &args.trial.events, (&args.range, &args.remote), output).await?;
     let course = Course { batch_events: args.batch as usize, life: Life::Long, crash_after: None };
     let run = trial.run(&events.events, course).await?;
     let report = report(&trial, &events, &run);

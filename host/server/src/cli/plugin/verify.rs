@@ -75,7 +75,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), Failure>
         Some(file) => Some(prepare(&engine, component(file)?, &args.trial).await?),
         None => None,
     };
-    let events = Events::load(&args.trial.events, &args.range, &args.remote, output).await?;
+    let events = Events::load(&trial, &args.trial.events, (&args.range, &args.remote), output).await?;
     let verified = verify(&trial, &events.events).await?;
     let against = match &other {
         Some(other) => Some(Against::of(other, &events, &verified[0].run).await?),

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::event::{DEFAULT_CONTENT_TYPE, Event, NewEvent, Origin};
 use wasmill_core::name::StreamName;
-use wasmill_core::plugin::trial::place;
+use wasmill_core::plugin::descriptor::Kind;
+use wasmill_core::plugin::trial::{Trial, place};
 
 use crate::cli::client::Remote;
 use crate::cli::exit::Failure;
@@ -53,15 +54,17 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    /// What `trial` is tried on. An upcaster gets events of a host as they were published.
     pub(crate) async fn load(
+        trial: &Trial,
         args: &EventsArgs,
-        range: &RangeArgs,
-        remote: &Remote,
+        (range, remote): (&RangeArgs, &Remote),
         output: Output,
     ) -> Result<Self, Failure> {
+        let raw = trial.descriptor.kind == Kind::Upcaster;
         match (&args.events, &args.stream) {
             (Some(file), _) => Self::read(Source::open(file)?, output),
-            (None, Some(stream)) => Self::fetch(stream, range, remote).await,
+            (None, Some(stream)) => Self::fetch(stream, range, remote, raw).await,
             (None, None) => Err(Failure::usage("give --events FILE or --stream NAME")),
         }
     }
@@ -98,21 +101,22 @@ impl Events {
         Ok(Self { events: place(parsed), lines: Some(numbers) })
     }
 
-    async fn fetch(name: &str, range: &RangeArgs, remote: &Remote) -> Result<Self, Failure> {
+    async fn fetch(name: &str, range: &RangeArgs, remote: &Remote, raw: bool) -> Result<Self, Failure> {
         let mut log = remote.connect().await?.log();
         let (direction, limit) = (Direction::Forward.into(), range.limit);
         let mut events: Vec<Event> = Vec::new();
         if name.contains('*') {
             let terms = vec![FilterTerm { streams: vec![name.to_owned()], ..FilterTerm::default() }];
             let (from_position, filter) = (range.from, Some(Filter { terms }));
-            let request = ReadLogRequest { from_position, direction, limit, filter, ..ReadLogRequest::default() };
+            let request = ReadLogRequest { from_position, direction, limit, filter, raw, ..ReadLogRequest::default() };
             let mut pages = log.read_log(request).await?.into_inner();
             while let Some(page) = pages.message().await? {
                 take(&mut events, page.events)?;
             }
         } else {
             let (stream, from_offset) = (name.to_owned(), range.from);
-            let request = ReadStreamRequest { stream, from_offset, direction, limit, ..ReadStreamRequest::default() };
+            let request =
+                ReadStreamRequest { stream, from_offset, direction, limit, raw, ..ReadStreamRequest::default() };
             let mut pages = log.read_stream(request).await?.into_inner();
             while let Some(page) = pages.message().await? {
                 take(&mut events, page.events)?;
