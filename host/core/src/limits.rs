@@ -402,6 +402,9 @@ pub mod plugin {
     /// How long a read model that served before is kept up to date.
     pub const STANDBY_US: i64 = 24 * 3_600_000_000;
 
+    /// Events that a new revision is tried on, several times over.
+    pub const SAMPLE_EVENTS: usize = 200;
+
     /// Versions that one event may be lifted through.
     pub const LIFTS_OF_EVENT_MAX: usize = 64;
     /// Lifted events that are remembered.

@@ -81,3 +81,4 @@ pub const HANDLER_PAUSED: u32 = 9201;
 pub const HANDLER_RETRIES: u32 = 9202;
 pub const HANDLER_STOPPED: u32 = 9203;
 pub const PLUGIN_CHANGED: u32 = 9007;
+pub const PLUGIN_DIVERGES: u32 = 9008;

@@ -142,6 +142,7 @@ impl Groups {
 
     /// Replaces a group's configuration. Where it reads from another place is said with a reset.
     pub async fn configure(&self, name: &str, config: GroupConfig) -> Result<(), GroupError> {
+        refuse_handlers(name)?;
         config.check()?;
         self.change(name, |record| record.config = config.clone()).await
     }
@@ -173,6 +174,12 @@ impl Groups {
 
     /// Removes a group with all that it has: its dead letters too.
     pub async fn delete(&self, name: &str) -> Result<(), GroupError> {
+        refuse_handlers(name)?;
+        self.delete_own(name).await
+    }
+
+    /// The same for groups of the host's own.
+    pub(crate) async fn delete_own(&self, name: &str) -> Result<(), GroupError> {
         let mut running = self.0.running.lock().await;
         let Some((stored, _)) = self.stored(name).await? else { return Err(GroupError::NotFound(name.into())) };
         if let Some(commands) = running.remove(name) {
@@ -295,6 +302,7 @@ impl Groups {
 
     /// Makes a member of that name; one that has it already is taken for gone.
     pub async fn join(&self, group: &str, member: &str) -> Result<Membership, GroupError> {
+        refuse_handlers(group)?;
         check_name(member)?;
         let commands = self.commands(group).await?;
         let session = ask(&commands, |reply| Command::Join { name: member.into(), reply }).await?;
@@ -413,6 +421,15 @@ impl Groups {
 
 fn check_name(name: &str) -> Result<(), GroupError> {
     name::check(name).map_err(|error| GroupError::Argument(format!("the name `{name}` is refused: {error}")))
+}
+
+/// What a handler's group is, and who is its member, follows from the plugin.
+pub(super) fn refuse_handlers(group: &str) -> Result<(), GroupError> {
+    if crate::handler::is_handlers(group) {
+        let what = format!("`{group}` is a handler's: use `wasmill plugin` for it, or remove the plugin");
+        return Err(GroupError::Argument(what));
+    }
+    Ok(())
 }
 
 fn decode(name: &str, stored: &[u8]) -> Result<GroupRecord, GroupError> {

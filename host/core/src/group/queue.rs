@@ -50,6 +50,7 @@ impl Groups {
     /// A consumer of a queue by its name, for callers that hold no connection: the one that there is, or a new
     /// one. It is forgotten when it has nothing in hand and was not heard of.
     pub async fn attach(&self, group: &str, consumer: &str) -> Result<Membership, GroupError> {
+        super::manage::refuse_handlers(group)?;
         name::check(consumer)
             .map_err(|error| GroupError::Argument(format!("the name `{consumer}` is refused: {error}")))?;
         let commands = self.commands(group).await?;

@@ -195,6 +195,7 @@ impl Plugins {
         self.0.context.committer.commit(Unit::change(changes)).await?;
         self.start_generation(deployment, &generation, ready, Throttle::default()).await?;
         self.0.put(deployment.clone());
+        self.verify_later(deployment, ready);
         if let Some(given_up) = given_up {
             self.drop_generation(given_up);
         }
@@ -285,7 +286,7 @@ impl Plugins {
         }
         if deployment.record.kind == Kind::Handler {
             // What is left of it when this fails is a group without members, which can be deleted by hand.
-            let _ = self.0.handlers.groups.delete(&handler::group_of(name)).await;
+            let _ = self.0.handlers.groups.delete_own(&handler::group_of(name)).await;
         }
         if let Some(set) = lifts {
             let before = self.0.lifts.current();

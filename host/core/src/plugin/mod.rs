@@ -10,6 +10,7 @@ pub mod log;
 pub mod registry;
 pub(crate) mod rules;
 mod running;
+mod sample;
 pub mod settings;
 pub mod setup;
 pub mod status;

@@ -92,7 +92,7 @@ impl GuestModule for Module {
 
     async fn start(&self, _: GuestEnvironment) -> Result<Box<dyn Guest>, GuestError> {
         let handles = self.kind == Kind::Handler;
-        Ok(Box::new(Instance { handles, bad: self.bad.clone(), calls: Arc::clone(&self.calls) }))
+        Ok(Box::new(Instance { handles, bad: self.bad.clone(), calls: Arc::clone(&self.calls), seen: 0 }))
     }
 
     async fn start_upcaster(&self, _: GuestEnvironment) -> Result<Box<dyn UpcasterGuest>, GuestError> {
@@ -110,10 +110,12 @@ struct Instance {
     handles: bool,
     bad: Vec<String>,
     calls: Arc<Calls>,
+    /// Events that this instance has seen, which none should depend on.
+    seen: u64,
 }
 
 impl Instance {
-    async fn one(&self, at: usize, batch: &mut Batch) -> Result<(), GuestError> {
+    async fn one(&mut self, at: usize, batch: &mut Batch) -> Result<(), GuestError> {
         let event = batch.events[at].clone();
         let mut name = format!("{} {} {}", event.event_type(), event.schema_version(), event.key().unwrap_or("-"));
         if event.event_type() == "shared" {
@@ -124,6 +126,10 @@ impl Instance {
         batch.state.put("counts", &name, Some(count.to_string().into())).unwrap();
         if self.bad.iter().any(|bad| bad == event.event_type()) {
             return Err(failed(Disposition::Reject));
+        }
+        self.seen += 1;
+        if event.event_type() == "dice" {
+            batch.state.put("counts", "dice", Some(self.seen.to_string().into())).unwrap();
         }
         match event.event_type() {
             "flaky" if self.calls.count(event.id()) < 3 => return Err(failed(Disposition::Retry)),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use wasmill_core::event::Position;
 use wasmill_core::plugin::deploy::DeployError;
+use wasmill_core::plugin::log::Level;
 use wasmill_core::plugin::settings::{OnFailure, Settings};
 use wasmill_core::plugin::status::State;
 use wasmill_core::projection::query::WaitFor;
@@ -178,5 +179,16 @@ async fn a_projection_that_folds_by_key_may_park_one() {
     .await;
     assert_eq!(count(&host, last, "a 1 x").await.unwrap(), "3");
     assert_eq!(host.plugins.status("p").await.unwrap().dead_letters, 0);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_revision_that_is_no_function_of_its_events_is_told_of() {
+    let (_, _, host) = fresh().await;
+    let events = (0..40).map(|n| event(if n % 10 == 9 { "dice" } else { "a" }, None)).collect();
+    publish(&host, "s", events).await;
+    deploy(&host, version(1)).await.unwrap();
+    let line = until("it is found", async || host.plugins.logs("p", 10, Level::Warn).unwrap().pop()).await;
+    assert!(line.message.contains("counts/dice"), "{}", line.message);
     host.stop().await;
 }

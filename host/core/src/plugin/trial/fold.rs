@@ -221,7 +221,7 @@ impl<'a> Folding<'a> {
         Ok(())
     }
 
-    async fn documents(&self) -> Result<super::ReadModel, StoreError> {
+    async fn documents(&mut self) -> Result<super::ReadModel, StoreError> {
         let mut read_model = super::ReadModel::new();
         for name in self.store.collections(GENERATION).await? {
             let collection: Arc<str> = name.as_str().into();

@@ -146,6 +146,10 @@ impl Runner {
     /// One checkpoint: folds what is there, up to its bounds, and commits it.
     async fn round(&mut self, stop: &CancellationToken) -> Result<(), Interruption> {
         self.settle_checkpoint().await?;
+        // Taken before they are looked at: what changes while it waits for events is heard of.
+        let mut throttle = self.subject.generation.throttle.subscribe();
+        let mut settings = self.subject.settings.clone();
+        settings.mark_unchanged();
         if self.parked.is_none() {
             let parked = ParkedKeys::load(&*self.context.store, self.subject.generation.id).await;
             self.parked = Some(parked.map_err(|error| Interruption::Host { reason: error.to_string() })?);
@@ -161,6 +165,8 @@ impl Runner {
         let limit = PageLimit { events, bytes: limits::CALL_BYTES_MAX };
         let mut page = tokio::select! {
             page = self.follower.next_page(limit) => page,
+            Ok(()) = throttle.changed() => return Ok(()),
+            Ok(()) = settings.changed() => return Ok(()),
             () = stop.cancelled() => return Err(Interruption::Stop),
         }
         .map_err(read_failed)?;
@@ -198,6 +204,15 @@ impl Runner {
             let now = self.context.clock.now();
             if throttle.cold {
                 self.parts.drop_instances();
+            }
+            if !throttle.held {
+                self.subject.generation.progress.send_if_modified(|progress| {
+                    let resumed = progress.phase == Phase::Paused;
+                    if resumed {
+                        progress.phase = Phase::CatchingUp;
+                    }
+                    resumed
+                });
             }
             if throttle == Throttle::default() {
                 self.pacer = None;

@@ -89,7 +89,7 @@ impl Runner {
         }
     }
 
-    /// Waits until it is stopped: a rebuild, a new revision or a removal does that.
+    /// Waits until it is stopped (a rebuild, a new revision or a removal does that) or a person has it try again.
     async fn pause(&mut self, error: &GuestError, position: Position, stop: &CancellationToken) -> Result<(), ()> {
         let (plugin, reason) = (&self.subject.plugin, error.to_string());
         tracing::error!(
@@ -101,9 +101,14 @@ impl Runner {
         );
         self.context.metrics.projection_state.with_label_values(&[plugin.as_str()]).set(1);
         self.fail(Phase::Paused, reason, Some(position));
-        stop.cancelled().await;
+        let mut throttle = self.subject.generation.throttle.subscribe();
+        let again = tokio::select! {
+            Ok(()) = throttle.changed() => true,
+            () = stop.cancelled() => false,
+        };
         self.context.metrics.projection_state.with_label_values(&[self.subject.plugin.as_str()]).set(0);
-        Err(())
+        self.attempts = 0;
+        if again { Ok(()) } else { Err(()) }
     }
 
     fn fail(&self, phase: Phase, reason: String, position: Option<Position>) {
