@@ -26,6 +26,7 @@ mod follow;
 mod groups;
 mod groups_http;
 mod lifecycle;
+mod plugin_kinds;
 mod plugin_life;
 mod plugins;
 mod process;
