@@ -29,6 +29,7 @@ mod groups_http;
 mod languages;
 mod lifecycle;
 mod plugin_dev;
+mod plugin_kinds;
 mod plugin_life;
 mod plugins;
 mod process;

@@ -199,7 +199,6 @@ async fn what_is_paused_or_stopped_stays_so_and_goes_on_where_it_was() {
 /// A pause answered is a pause: what is published after it is not folded. A projection that waits for events
 /// has to be woken for that.
 #[tokio::test]
-#[ignore = "a live projection sees a pause only after the next page: projection/runner.rs waits for events without it"]
 async fn a_pause_holds_from_its_answer_on() {
     let host = TestHost::start().await;
     host.deploy(&flights::rust_component()).await;

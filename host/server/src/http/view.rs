@@ -156,7 +156,8 @@ pub(crate) fn log_line(line: &LogLine) -> Value {
 }
 
 pub(crate) fn projection(status: &ProjectionStatus) -> Value {
-    let Progress { next, phase, failure, folded, seen_at: _, last_failure: _, rate: _ } = &status.progress;
+    let Progress { next, phase, failure, folded, seen_at: _, last_failure: _, rate: _, parked_events: _ } =
+        &status.progress;
     let collection = |CollectionStatus { name, description, indexes, documents }: &CollectionStatus| {
         let mut view = json!({ "name": name, "description": description, "documents": documents });
         if !indexes.is_empty() {

@@ -24,7 +24,8 @@ pub(crate) fn wait_for(wait_for: Option<proto::WaitFor>) -> Result<Option<WaitFo
 }
 
 pub(crate) fn projection(status: ProjectionStatus) -> proto::Projection {
-    let Progress { next, phase, failure, folded, seen_at: _, last_failure: _, rate: _ } = status.progress;
+    let Progress { next, phase, failure, folded, seen_at: _, last_failure: _, rate: _, parked_events: _ } =
+        status.progress;
     let collection = |CollectionStatus { name, description, indexes, documents }| proto::CollectionInfo {
         name,
         description,
