@@ -56,7 +56,7 @@ async fn a_schema_is_registered_compared_and_shown_over_http() {
     assert!(found["message"].as_str().expect("text").contains("type integer -> string"), "{found}");
     let (status, refused) = host.send("POST", path, &[], &stricter).await;
     assert_eq!((status, &refused["code"]), (409, &json!("schema_incompatible")), "{refused}");
-    assert_eq!(refused["details"][0]["direction"], json!("backward"), "{refused}");
+    assert_eq!(refused["details"][0]["facts"]["direction"], json!("backward"), "{refused}");
     let (status, second) = host.send("POST", path, &[], &json!({ "schema": order("number") }).to_string()).await;
     assert_eq!((status, &second["version"]), (201, &json!(2)), "{second}");
 
@@ -119,7 +119,7 @@ async fn a_stream_takes_what_keeps_its_schema_over_every_face_and_after_a_restar
             let (status, refused) = host.send("POST", &path, &[], &event(1, &bad).to_string()).await;
             assert_eq!((status, &refused["code"]), (422, &json!("schema_violation")), "{refused}");
             let pointers: Vec<_> =
-                refused["details"].as_array().expect("details").iter().map(|one| &one["pointer"]).collect();
+                refused["details"].as_array().expect("details").iter().map(|one| &one["facts"]["pointer"]).collect();
             assert!(pointers.contains(&&json!("/id")) && pointers.contains(&&json!("/amount")), "{refused}");
             assert_eq!(refused["details"][0]["at"], json!("events[0].data"), "{refused}");
         }

@@ -133,7 +133,9 @@ fn every_guest_is_claimed_by_a_test() {
         sources(&[".rs"]).iter().filter(|file| file.starts_with(root().join("tests/it"))).map(|f| read(f)).collect();
     for plugin in std::fs::read_dir(root().join("plugins")).expect("plugins/ is there") {
         let name = plugin.expect("an entry").file_name().to_string_lossy().into_owned();
-        assert!(tests.contains(&name), "plugins/{name} is used by no test");
+        // `languages.rs` goes through the examples by the names of their languages.
+        let claimed = name == "README.md" || name.starts_with("examples-");
+        assert!(claimed || tests.contains(&name), "plugins/{name} is used by no test");
     }
 }
 
