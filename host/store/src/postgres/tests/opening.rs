@@ -95,7 +95,8 @@ async fn a_log_behind_its_read_models_or_its_chunks_is_refused() {
     store.close().await;
     tamper(
         &url,
-        "insert into generation (id, plugin, revision, state, checkpoint, created_at) values (1, 'p', 1, 'serving', 9, 0)",
+        "insert into generation (id, plugin, revision, state, checkpoint, lifts, created_at)\
+         values (1, 'p', 1, 'serving', 9, 0, 0)",
     )
     .await;
     let error = refused(PostgresOptions::at(&url)).await;
