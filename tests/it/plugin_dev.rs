@@ -243,7 +243,7 @@ async fn python_that_rolls_dice_is_found() {
 async fn the_difference_between_two_components_is_shown() {
     let dir = tempfile::tempdir().unwrap();
     let event = |n: u64| {
-        let event_type = if n % 2 == 0 { "good" } else { "echo" };
+        let event_type = if n.is_multiple_of(2) { "good" } else { "echo" };
         json!({ "stream": "guest-1", "type": event_type, "data": { "n": n } })
     };
     let events: Vec<Value> = (0..4).map(event).collect();
