@@ -10,6 +10,7 @@ use crate::handler::outbox::{Outbox, OutboxError};
 use crate::plugin::descriptor::Kind;
 use crate::plugin::log::PluginLog;
 use crate::projection::state::{State, StateError};
+use crate::saga::call::{DataError, StepCall, StepOutcome};
 
 /// Turns uploaded bytes into something that runs.
 #[async_trait]
@@ -39,6 +40,11 @@ pub trait GuestModule: Send + Sync {
 
     /// A fresh instance of an upcaster.
     async fn start_upcaster(&self, environment: GuestEnvironment) -> Result<Box<dyn UpcasterGuest>, GuestError>;
+
+    /// A fresh instance of a saga; modules of other kinds refuse.
+    async fn start_saga(&self, _environment: GuestEnvironment) -> Result<Box<dyn SagaGuest>, GuestError> {
+        Err(GuestError::Contract { what: "it is not a saga".into() })
+    }
 }
 
 /// What an instance is given for its life.
@@ -76,6 +82,15 @@ pub trait Guest: Send {
 pub trait UpcasterGuest: Send {
     /// One answer for each event, in order.
     async fn upcast(&mut self, events: Arc<[Event]>) -> Result<Vec<Upcasted>, GuestError>;
+
+    fn memory_bytes(&self) -> usize;
+}
+
+/// A warm instance of a saga; as [`Guest`].
+#[async_trait]
+pub trait SagaGuest: Send {
+    /// One attempt at a step, in the direction that the call says. The call comes back whatever happened.
+    async fn step(&mut self, call: StepCall) -> (StepCall, Result<StepOutcome, GuestError>);
 
     fn memory_bytes(&self) -> usize;
 }
@@ -123,6 +138,8 @@ pub enum GuestError {
     State(#[from] Arc<StateError>),
     #[error("the host ended the call: {0}")]
     Outbox(#[from] OutboxError),
+    #[error("the host ended the call: {0}")]
+    Data(#[from] DataError),
     /// It gave the host something that is not what the contract says.
     #[error("the plugin does not keep the contract: {what}")]
     Contract { what: String },
@@ -138,6 +155,7 @@ impl GuestError {
             GuestError::OutOfMemory { .. } => "memory",
             GuestError::State(_) => "state",
             GuestError::Outbox(_) => "outbox",
+            GuestError::Data(_) => "data",
             GuestError::Contract { .. } => "contract",
         }
     }

@@ -35,6 +35,7 @@ pub mod handler;
 pub mod plugin;
 pub mod projection;
 pub mod replay;
+pub mod saga;
 pub mod upcast;
 
 pub mod host;

@@ -296,6 +296,69 @@ pub mod receipt {
     pub const TRIES_MAX: usize = 10;
 }
 
+/// Sagas.
+pub mod saga {
+    use std::time::Duration;
+
+    use super::{KIB, MIB};
+
+    /// That have not ended: what the leading host knows of each is kept in memory if it waits for an event.
+    pub const OPEN_MAX: usize = 1_000_000;
+    /// That are driven at a time; the others queue. Each has an instance while a step of it runs.
+    pub const DRIVEN_MAX: usize = 256;
+    /// Instances of one revision that are kept warm.
+    pub const WARM_MAX: usize = 64;
+    pub const INPUT_BYTES_MAX: usize = 256 * KIB;
+    pub const CORRELATION_BYTES_MAX: usize = 200;
+    /// What one step answers.
+    pub const OUTPUT_BYTES_MAX: usize = 256 * KIB;
+    /// Shared data of one saga.
+    pub const DATA_BYTES_MAX: usize = 256 * KIB;
+    pub const DATA_KEYS_MAX: usize = 256;
+    pub const DATA_KEY_BYTES_MAX: usize = 256;
+    /// Commits of one saga: one that suspends for ever is paused there, and can be resumed.
+    pub const ROWS_MAX: u32 = 10_000;
+    pub const NOTE_BYTES_MAX: usize = KIB;
+    pub const STARTS_MAX: usize = 32;
+
+    pub const ATTEMPTS: u32 = 5;
+    pub const COMPENSATION_ATTEMPTS: u32 = 20;
+    pub const ATTEMPTS_MAX: u32 = 1_000;
+    pub const RETRY_BASE_MS: u64 = 100;
+    pub const RETRY_FACTOR: u64 = 2;
+    pub const RETRY_FACTOR_MAX: u64 = 100;
+    pub const RETRY_LONGEST_MS: u64 = 60_000;
+    pub const RETRY_MS_MAX: u64 = 24 * 3_600_000;
+    pub const JITTER_PERCENT: u8 = 20;
+    pub const ATTEMPT_MS: u64 = 30_000;
+    pub const ATTEMPT_MS_MIN: u64 = 10;
+    pub const ATTEMPT_MS_MAX: u64 = 3_600_000;
+    /// Ten years.
+    pub const TIMEOUT_MS_MAX: u64 = 10 * 366 * 24 * 3_600_000;
+
+    /// Lines of its log that an attempt keeps on the timeline.
+    pub const LINES_OF_ATTEMPT_MAX: usize = 20;
+    /// Calls that one attempt may make.
+    pub const CALLS_OF_ATTEMPT_MAX: usize = 64;
+    pub const REQUEST_BYTES_MAX: usize = MIB;
+    pub const RESPONSE_BYTES_MAX: usize = MIB;
+    pub const HEADERS_BYTES_MAX: usize = 32 * KIB;
+    pub const REDIRECTS_MAX: usize = 5;
+
+    /// Events that the feed looks at together, and positions that its stored place may lag behind.
+    pub const FEED_EVENTS: usize = 1_024;
+    pub const FEED_LAG_MAX: u64 = 4_096;
+    /// Sagas that one page of a list looks at, and returns.
+    pub const LOOKED_AT_MAX: usize = 10_000;
+    pub const PAGE: usize = 1_000;
+    /// Attempts to change one while something else does.
+    pub const TRIES_MAX: usize = 50;
+    /// After the store did not answer.
+    pub const RETRY: Duration = Duration::from_secs(1);
+    /// Between two looks for what other hosts have changed.
+    pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+}
+
 /// Replays.
 pub mod replay {
     use std::time::Duration;

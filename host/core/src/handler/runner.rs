@@ -369,7 +369,11 @@ impl Runner {
             GuestError::Trapped { .. } | GuestError::DeadlineExceeded { .. } | GuestError::OutOfMemory { .. } => {
                 Some(None)
             }
-            GuestError::Failed(_) | GuestError::State(_) | GuestError::Outbox(_) | GuestError::Contract { .. } => None,
+            GuestError::Failed(_)
+            | GuestError::State(_)
+            | GuestError::Outbox(_)
+            | GuestError::Data(_)
+            | GuestError::Contract { .. } => None,
         };
         let is_last = again.is_none() || attempts >= settings.attempts();
         if is_last && settings.on_failure == Some(OnFailure::Pause) {

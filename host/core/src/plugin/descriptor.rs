@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::plugin as limits;
 use crate::log::filter::{Filter, FilterTerm};
 use crate::name::{InvalidName, Pattern};
+use crate::saga::{self, definition::Step};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,6 +55,8 @@ pub struct Descriptor {
     pub lifts: Vec<Lift>,
     #[serde(default)]
     pub steps: Vec<Step>,
+    #[serde(default)]
+    pub saga: Option<saga::definition::Options>,
     #[serde(default)]
     pub capabilities: Vec<String>,
 }
@@ -127,15 +130,6 @@ impl Lift {
     }
 }
 
-/// A step of a saga.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    pub name: String,
-    #[serde(default)]
-    pub description: String,
-}
-
 /// Why a descriptor is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DescriptorError {
@@ -173,6 +167,7 @@ impl Descriptor {
             schemas: Vec::new(),
             lifts: Vec::new(),
             steps: Vec::new(),
+            saga: None,
             capabilities: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::descriptor::{Collection, Descriptor, Kind, Lift, identifier_rule, is_identifier};
 use crate::limits::plugin as limits;
 use crate::name::{self, Pattern};
+use crate::saga;
 
 /// `append:PATTERN` lets a plugin append to the streams that match.
 pub(crate) const APPEND: &str = "append";
@@ -16,7 +17,9 @@ pub(super) fn check(descriptor: &Descriptor, refuse: &mut impl FnMut(String, Str
     only_for(!descriptor.collections.is_empty(), has_state, ("collections", kind), refuse);
     only_for(!descriptor.lifts.is_empty(), kind == Kind::Upcaster, ("lifts", kind), refuse);
     only_for(!descriptor.steps.is_empty(), kind == Kind::Saga, ("steps", kind), refuse);
-    only_for(!descriptor.subscribes.is_empty(), kind != Kind::Upcaster, ("subscribes", kind), refuse);
+    only_for(descriptor.saga.is_some(), kind == Kind::Saga, ("saga", kind), refuse);
+    let is_fed = matches!(kind, Kind::Projection | Kind::Handler);
+    only_for(!descriptor.subscribes.is_empty(), is_fed, ("subscribes", kind), refuse);
     for (i, collection) in descriptor.collections.iter().enumerate() {
         check_indexes(i, collection, refuse);
     }
@@ -36,6 +39,7 @@ pub(super) fn check(descriptor: &Descriptor, refuse: &mut impl FnMut(String, Str
     }
     if kind == Kind::Saga {
         check_steps(descriptor, refuse);
+        saga::definition::check(descriptor, refuse);
     }
     check_capabilities(descriptor, refuse);
 }

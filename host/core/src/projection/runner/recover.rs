@@ -132,7 +132,9 @@ fn worth_repeating(error: &GuestError, attempts: u32, most: u32) -> (bool, Optio
         GuestError::Trapped { .. } | GuestError::DeadlineExceeded { .. } | GuestError::OutOfMemory { .. } => {
             (attempts < most, None)
         }
-        GuestError::Failed(_) | GuestError::Outbox(_) | GuestError::Contract { .. } => (false, None),
+        GuestError::Failed(_) | GuestError::Outbox(_) | GuestError::Data(_) | GuestError::Contract { .. } => {
+            (false, None)
+        }
     }
 }
 
