@@ -2,4 +2,9 @@
 
 pub mod call;
 pub mod definition;
+pub mod fact;
 pub mod http;
+pub mod model;
+mod next;
+
+pub use next::Refused;
