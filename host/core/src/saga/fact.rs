@@ -105,6 +105,17 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The revision that holds from this fact on.
+    pub fn revision(&self) -> Option<u32> {
+        match self {
+            What::Started { revision, .. } => Some(*revision),
+            What::Resumed { revision, .. } | What::Retried { revision, .. } => *revision,
+            _ => None,
+        }
+    }
+}
+
 /// What has started a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "camelCase", rename_all_fields = "camelCase")]

@@ -1,6 +1,6 @@
 //! One saga: what its rows come to. Everything it does next follows from this, and from nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -126,15 +126,24 @@ pub enum Todo {
 }
 
 impl Saga {
-    /// What its rows come to. The first fact of all is that it was started.
-    pub fn replay<'a>(id: Uuid, facts: impl IntoIterator<Item = &'a Fact>, definition: &Definition) -> Option<Self> {
-        let mut facts = facts.into_iter();
-        let mut saga = Self::begin(id, facts.next()?, definition)?;
-        for fact in facts {
-            // A fact was checked before it was stored.
+    /// What its rows come to, and the definition that holds for it then. The first fact of all is that it was
+    /// started; `definitions` has those of all revisions that the facts name.
+    pub fn replay(
+        id: Uuid,
+        facts: &[Fact],
+        definitions: &HashMap<u32, Arc<Definition>>,
+    ) -> Option<(Self, Arc<Definition>)> {
+        let (first, later) = facts.split_first()?;
+        let mut definition = definitions.get(&first.what.revision()?)?;
+        let mut saga = Self::begin(id, first, definition)?;
+        for fact in later {
+            if let Some(revision) = fact.what.revision() {
+                definition = definitions.get(&revision)?;
+            }
+            // Each was checked before it was stored.
             let _ = saga.apply(fact, definition);
         }
-        Some(saga)
+        Some((saga, Arc::clone(definition)))
     }
 
     /// A saga of which nothing is known but that it was started.

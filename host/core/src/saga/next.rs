@@ -30,6 +30,8 @@ pub enum Refused {
     Busy,
     #[error("nothing of it waits for a person: it is neither paused nor failed")]
     NobodyNeeded,
+    #[error("it has not ended")]
+    NotEnded,
     #[error("it has not come to this step yet")]
     StepAhead,
 }
@@ -44,6 +46,9 @@ impl Saga {
             return Err(Refused::Ended);
         }
         let at = Timestamp(fact.at_us);
+        if fact.what.revision().is_some() {
+            self.steps.resize_with(definition.steps.len(), Default::default);
+        }
         match &fact.what {
             What::Started { .. } | What::Late { .. } => return Err(Refused::NotReady),
             What::AttemptStarted { .. } => self.attempt_started(at, definition)?,
