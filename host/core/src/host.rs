@@ -23,6 +23,7 @@ use crate::projection::query::Projections;
 use crate::projection::runner::RunnerContext;
 use crate::receipt::{self, Receipts};
 use crate::replay::Replays;
+use crate::saga::http::Network;
 use crate::schedule::{self, Schedules};
 use crate::schema::Schemas;
 use crate::store::{Store, StoreError};
@@ -50,6 +51,8 @@ pub struct HostOptions {
     /// [checked](StreamConfig::check) before.
     pub stream_defaults: StreamConfig,
     pub retention: RetentionOptions,
+    /// What sagas may reach. Nothing, by default.
+    pub network: Network,
 }
 
 pub struct Host {

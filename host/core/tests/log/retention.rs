@@ -165,7 +165,7 @@ async fn a_stream_that_fails_does_not_keep_the_others() {
 async fn the_task_runs_by_itself_while_events_come_in() {
     let retention = RetentionOptions { every: Duration::ZERO, ..RetentionOptions::default() };
     let stream_defaults = StreamConfig::parse(r#"{"retention":{"maxEvents":10}}"#).unwrap();
-    let options = HostOptions { retention, stream_defaults };
+    let options = HostOptions { retention, stream_defaults, ..HostOptions::default() };
     let test = host_with(Arc::new(MemoryStore::default()), options).await;
     for _ in 0..200 {
         test.host.publisher.append(append("s", 7)).await.unwrap();

@@ -1,16 +1,29 @@
 //! Outgoing HTTP of steps: through the host, to what was granted, and recorded with the attempt.
+//!
+//! [`grant`] says what a revision may reach, [`target`] what a URL is once nothing in it can be read in two ways,
+//! [`headers`] what a guest may say and where secrets go, [`address`] what is on the public network, and
+//! [`outgoing`] makes the exchanges of one attempt.
 
-use std::sync::{Arc, Mutex, PoisonError};
+pub mod address;
+pub(crate) mod grant;
+mod headers;
+mod outgoing;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Clock, Timestamp};
+pub use outgoing::{Gate, Outgoing};
 
 /// What a step asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HttpRequest {
     pub method: String,
     pub url: String,
@@ -20,6 +33,13 @@ pub struct HttpRequest {
     pub timeout: Option<Duration>,
 }
 
+impl std::fmt::Debug for HttpRequest {
+    /// Headers carry secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpResponse {
     pub status: u16,
@@ -27,20 +47,41 @@ pub struct HttpResponse {
     pub body: Bytes,
 }
 
-/// Why there is no response. `code` is stable, as in `failure.code` of the contract.
+/// Why there is no response. `code` is stable: one of [`code`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct HttpError {
-    /// `http.refused`, `http.timeout`, `http.too-large`, `http.connect`, `http.invalid`.
     pub code: &'static str,
     pub message: String,
+}
+
+impl HttpError {
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// `http-error.code` of the contract.
+pub mod code {
+    /// Not granted, or an address that is not public.
+    pub const REFUSED: &str = "http.refused";
+    pub const INVALID: &str = "http.invalid";
+    /// Nothing was sent.
+    pub const CONNECT: &str = "http.connect";
+    /// The answer is not whole: what was asked may be done.
+    pub const BROKEN: &str = "http.broken";
+    /// What was asked may be done.
+    pub const TIMEOUT: &str = "http.timeout";
+    /// The request, or the answer: then, what was asked may be done.
+    pub const TOO_LARGE: &str = "http.too-large";
 }
 
 /// Does one exchange, without following redirects. The server implements it.
 #[async_trait]
 pub trait HttpClient: Send + Sync + 'static {
-    /// Connects only to addresses that `allows` (called after the name was resolved), reads at most
-    /// `response_bytes_max`, and takes at most `timeout`.
+    /// The URL is checked, and written in one way only. Connects only to addresses that the rules allow, and to
+    /// the very address that was looked at; stops reading at `response_bytes_max`; takes at most `timeout`. It may
+    /// be polled on any runtime, and dropping it ends the exchange.
     async fn send(&self, request: HttpRequest, rules: &HttpRules) -> Result<HttpResponse, HttpError>;
 }
 
@@ -53,12 +94,19 @@ pub struct HttpRules {
     pub timeout: Duration,
 }
 
+impl HttpRules {
+    /// Whether a name may stand for this address, or a URL name it.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        self.private || address::is_public(address)
+    }
+}
+
 /// Values that operators give to the host, and that it puts into requests.
 pub trait Secrets: Send + Sync + 'static {
     fn secret(&self, name: &str) -> Option<String>;
 }
 
-/// A call as it stands on the timeline. No header and no body is kept.
+/// An exchange as it stands on the timeline; a redirect is one of its own. No header and no body is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRecord {
@@ -67,6 +115,7 @@ pub struct HttpRecord {
     pub url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Code and message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     pub took_us: u64,
@@ -78,53 +127,13 @@ pub struct Network {
     /// Without one nothing is sent.
     pub client: Option<Arc<dyn HttpClient>>,
     pub secrets: Option<Arc<dyn Secrets>>,
-    /// Host names and addresses that may be on a private network, or on this machine.
+    /// Hosts that may be on a private network, or on this machine: names, `*.NAME` for those below one,
+    /// addresses, or `*`.
     pub private_hosts: Arc<[String]>,
 }
 
 impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Network").field("private_hosts", &self.private_hosts).finish_non_exhaustive()
-    }
-}
-
-/// What one revision of a saga may send, and to whom.
-#[derive(Clone, Debug, Default)]
-pub struct Gate {
-    network: Network,
-}
-
-impl Gate {
-    /// `grants` are capabilities as the descriptor names them: `http:METHODS URL-PATTERN` and `secret:NAME`.
-    pub fn new<'a>(network: Network, grants: impl Iterator<Item = &'a str>) -> Self {
-        let _ = grants.count();
-        Self { network }
-    }
-
-    /// The way out of one attempt.
-    pub fn open(self: &Arc<Self>, idempotency_key: String, deadline: Timestamp, clock: Arc<dyn Clock>) -> Outgoing {
-        Outgoing { gate: Arc::clone(self), idempotency_key, deadline, clock, records: Mutex::default() }
-    }
-}
-
-/// The way out of one attempt.
-pub struct Outgoing {
-    gate: Arc<Gate>,
-    idempotency_key: String,
-    deadline: Timestamp,
-    clock: Arc<dyn Clock>,
-    records: Mutex<Vec<HttpRecord>>,
-}
-
-impl std::fmt::Debug for Outgoing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outgoing").finish_non_exhaustive()
-    }
-}
-
-impl Outgoing {
-    /// What was sent so far.
-    pub fn records(&self) -> Vec<HttpRecord> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
