@@ -121,6 +121,11 @@ pub struct HttpRecord {
     pub took_us: u64,
 }
 
+/// Whether a text names hosts as [`Network::private_hosts`] does.
+pub fn is_host(text: &str) -> bool {
+    grant::HostPattern::of_private(text).is_some()
+}
+
 /// What the host's operators let sagas reach, beside what each was granted.
 #[derive(Clone, Default)]
 pub struct Network {
