@@ -23,7 +23,7 @@ use crate::projection::query::Projections;
 use crate::projection::runner::RunnerContext;
 use crate::receipt::{self, Receipts};
 use crate::replay::Replays;
-use crate::saga::http::Network;
+use crate::saga::{self, Sagas};
 use crate::schedule::{self, Schedules};
 use crate::schema::Schemas;
 use crate::store::{Store, StoreError};
@@ -52,7 +52,7 @@ pub struct HostOptions {
     pub stream_defaults: StreamConfig,
     pub retention: RetentionOptions,
     /// What sagas may reach. Nothing, by default.
-    pub network: Network,
+    pub network: saga::http::Network,
 }
 
 pub struct Host {
@@ -68,6 +68,7 @@ pub struct Host {
     pub schedules: Schedules,
     pub receipts: Receipts,
     pub replays: Replays,
+    pub sagas: Sagas,
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -189,6 +190,19 @@ impl Host {
             Arc::clone(&metrics),
         );
         tasks.spawn("replays", replays.clone().run(plugins.lead(), tasks.stop_token()));
+        let parts = saga::Parts {
+            store: Arc::clone(&store),
+            committer: committer.clone(),
+            reader: reader.clone(),
+            publisher: publisher.clone(),
+            configs: stream_configs.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            plugins: plugins.clone(),
+            network: options.network,
+            tasks: tasks.clone(),
+        };
+        let sagas = Sagas::new(parts, plugins.lead());
         let projections = Projections(plugins.clone());
         Ok(Arc::new(Self {
             publisher,
@@ -203,6 +217,7 @@ impl Host {
             schedules,
             receipts,
             replays,
+            sagas,
             store,
             metrics,
             clock,
@@ -219,6 +234,7 @@ impl Host {
         self.metrics.tail_cache_bytes.set(i64::try_from(tail.cached_bytes()).unwrap_or(i64::MAX));
         self.plugins.refresh_metrics();
         self.groups.refresh_metrics();
+        self.sagas.refresh_metrics();
     }
 
     /// Drains: projections leave their checkpoints, the writer finishes what was queued, the store

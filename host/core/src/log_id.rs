@@ -82,3 +82,12 @@ pub const HANDLER_RETRIES: u32 = 9202;
 pub const HANDLER_STOPPED: u32 = 9203;
 pub const PLUGIN_CHANGED: u32 = 9007;
 pub const PLUGIN_DIVERGES: u32 = 9008;
+
+pub const SAGAS_HERE: u32 = 10001;
+pub const SAGAS_ELSEWHERE: u32 = 10002;
+pub const SAGAS_LATE: u32 = 10003;
+pub const SAGA_STARTED: u32 = 10010;
+pub const SAGA_NOT_STARTED: u32 = 10011;
+pub const SAGA_ORDERED: u32 = 10012;
+pub const SAGA_LATE_OUTCOME: u32 = 10013;
+pub const SAGA_UNREADABLE: u32 = 10014;

@@ -5,7 +5,7 @@
 //! ([`crate::group::Membership::settle`]): all of it happens, or the events are handed to it again.
 
 pub mod outbox;
-mod output;
+pub(crate) mod output;
 mod runner;
 
 pub(crate) use runner::{Context, Runner, Subject};

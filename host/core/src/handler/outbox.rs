@@ -119,16 +119,23 @@ impl Outbox {
     /// has an id that follows from the plugin, its cause and its number among those of that cause, so that
     /// what is handled once more emits the same events, which are stored already.
     pub fn take(&mut self, plugin: &str, batch: &[Event]) -> Vec<Append> {
+        self.take_named(|cause, number| {
+            let caused_by = &batch[cause as usize];
+            (id(plugin, caused_by.id(), number), Origin::caused_by(caused_by))
+        })
+    }
+
+    /// The same where `name` gives an event its id and origin, by the index of its cause and its number there.
+    pub(crate) fn take_named(&mut self, name: impl Fn(u32, u32) -> (Uuid, Origin)) -> Vec<Append> {
         self.bytes = 0;
         let mut appends: Vec<Append> = Vec::new();
         let mut place: HashMap<String, usize> = HashMap::new();
         let mut numbers: HashMap<u32, u32> = HashMap::new();
         for Emitted { cause, stream, mut event } in self.emitted.drain(..) {
             let number = numbers.entry(cause).or_default();
-            let caused_by = &batch[cause as usize];
-            event.id = id(plugin, caused_by.id(), *number);
+            let (id, mut origin) = name(cause, *number);
+            event.id = id;
             *number += 1;
-            let mut origin = Origin::caused_by(caused_by);
             let causation_id = origin.causation_id.take();
             event.origin.inherit(origin);
             event.origin.causation_id = causation_id;
@@ -143,5 +150,10 @@ impl Outbox {
 }
 
 fn id(plugin: &str, cause: Uuid, number: u32) -> Uuid {
-    Uuid::new_v5(&NAMESPACE, format!("{plugin}\0{cause}\0{number}").as_bytes())
+    id_of(&format!("{plugin}\0{cause}\0{number}"))
+}
+
+/// The id of an emitted event that is told from all others by this text.
+pub(crate) fn id_of(text: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, text.as_bytes())
 }

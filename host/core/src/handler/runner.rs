@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::group_of;
 use super::outbox::{Outbox, OutboxError};
-use super::{group_of, output::output};
+use super::output::{OutputError, output};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Position};
 use crate::group::{GroupError, Groups, Handing, Membership, Nack};
@@ -84,7 +85,7 @@ pub(crate) struct Runner {
 }
 
 /// Why a round ended early.
-pub(super) enum Interruption {
+enum Interruption {
     Stop,
     /// What was pulled is void, or may be committed or not: it is pulled anew.
     Void,
@@ -216,12 +217,15 @@ impl Runner {
         let emitted = batch.outbox.len() as u64;
         let appends = batch.outbox.take(&self.subject.plugin, &events);
         let state = batch.state;
-        let mut effects = match output(&self.context, appends).await {
+        let mut effects = match output(&self.context.publisher, &self.context.configs, appends).await {
             Ok(unit) => unit,
             Err(error) => {
                 self.state = Some(state);
                 self.discard();
-                return Ok(Err(error?));
+                return match error {
+                    OutputError::Guest(error) => Ok(Err(error.into())),
+                    OutputError::Host(reason) => Err(Interruption::Host { reason }),
+                };
             }
         };
         let documents = state.changes().await.map_err(|error| Interruption::Host { reason: error.to_string() })?;

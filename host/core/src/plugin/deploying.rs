@@ -147,7 +147,10 @@ impl Plugins {
             Kind::Projection => self.run_projection(deploy, &mut deployment, &ready).await?,
             Kind::Handler => self.run_handler(deploy, &mut deployment, &ready, start).await?,
             Kind::Upcaster => self.run_upcaster(deploy, &deployment, &ready).await?,
-            Kind::Saga => drop(self.0.context.committer.commit(Unit::change(vec![deploy])).await?),
+            Kind::Saga => {
+                self.0.context.committer.commit(Unit::change(vec![deploy])).await?;
+                self.0.put(deployment.clone());
+            }
         }
         let (plugin, number, sha256) = (&revision.plugin, revision.number, &revision.sha256);
         tracing::info!(event_id = log_id::PLUGIN_DEPLOYED, plugin, revision = number, sha256, "plugin deployed");

@@ -1,7 +1,7 @@
 //! What plugins say: the newest lines of each, bounded, and the same lines in the host's log.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -47,6 +47,8 @@ pub struct PluginLog {
     ring: Mutex<Ring>,
     /// How many lines were ever written: what wakes those who follow.
     written: watch::Sender<u64>,
+    /// Where its lines go as well.
+    whole: Option<Arc<PluginLog>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +61,12 @@ struct Ring {
 
 impl PluginLog {
     pub fn new(plugin: impl Into<String>) -> Self {
-        Self { plugin: plugin.into(), ring: Mutex::default(), written: watch::Sender::new(0) }
+        Self { plugin: plugin.into(), ring: Mutex::default(), written: watch::Sender::new(0), whole: None }
+    }
+
+    /// The log of one of several instances that run at the same time. Its lines are lines of `whole` too.
+    pub(crate) fn of_instance(whole: Arc<PluginLog>) -> Self {
+        Self { whole: Some(Arc::clone(&whole)), ..Self::new(whole.plugin.clone()) }
     }
 
     /// A call begins: its allowance of lines is whole again.
@@ -94,13 +101,16 @@ impl PluginLog {
     }
 
     fn push(&self, time: Timestamp, level: Level, message: String, fields: Vec<(String, String)>) {
-        tracing::debug!(
-            event_id = log_id::PLUGIN_LOG_LINE,
-            plugin = self.plugin,
-            plugin_level = level.as_str(),
-            ?fields,
-            "{message}"
-        );
+        match &self.whole {
+            Some(whole) => whole.push(time, level, message.clone(), fields.clone()),
+            None => tracing::debug!(
+                event_id = log_id::PLUGIN_LOG_LINE,
+                plugin = self.plugin,
+                plugin_level = level.as_str(),
+                ?fields,
+                "{message}"
+            ),
+        }
         let mut ring = self.ring();
         let number = ring.written;
         ring.written += 1;
@@ -131,6 +141,11 @@ impl PluginLog {
             _ => ring.written,
         };
         (lines, next)
+    }
+
+    /// The number that the next line gets.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.ring().written
     }
 
     /// Resolves when there is a line with the number `next` or above.

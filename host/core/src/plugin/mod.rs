@@ -11,6 +11,7 @@ pub mod log;
 pub mod registry;
 pub(crate) mod rules;
 mod running;
+pub(crate) mod saga;
 mod sample;
 pub mod settings;
 pub mod setup;

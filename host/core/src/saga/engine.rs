@@ -1,0 +1,435 @@
+//! What drives sagas: one host of a store at a time, the one that has the lead.
+//!
+//! Whoever has something for a saga pokes it: a start, a timer, an event, an order. A poked saga is driven by one
+//! task until it rests. All that the task, and everyone else, does to a saga is a unit that is guarded by the
+//! saga's head, so nobody needs a lock, and an outcome is committed once. The engine's units are guarded by its
+//! epoch as well: a host that has lost the lead commits nothing more.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::book::Book;
+use super::definition::Definition;
+use super::drive::{Driven, drive};
+use super::http::Network;
+use super::model::Saga;
+use super::registry::{Registry, Resting};
+use super::rows::{self, Activity, ENGINE, Head, Mark, OPEN, TODO};
+use crate::clock::{Clock, Timestamp};
+use crate::event::{Event, Position};
+use crate::limits::saga as limits;
+use crate::log::commit::{CommitError, Committer};
+use crate::log::publish::Publisher;
+use crate::log::read::Reader;
+use crate::log_id;
+use crate::metrics::Metrics;
+use crate::own::{self, document, guard};
+use crate::plugin::deploy::DeployError;
+use crate::plugin::descriptor::Descriptor;
+use crate::plugin::registry::Plugins;
+use crate::store::{Guard, Store, StoreError};
+use crate::stream::configs::StreamConfigs;
+use crate::tasks::{Tasks, chain};
+
+/// What the engine is made of.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) committer: Committer,
+    pub(crate) reader: Reader,
+    pub(crate) publisher: Publisher,
+    pub(crate) configs: StreamConfigs,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) plugins: Plugins,
+    pub(crate) network: Network,
+    pub(crate) tasks: Tasks,
+}
+
+pub(super) struct Engine {
+    pub(super) parts: Parts,
+    definitions: Mutex<HashMap<(String, u32), Arc<Definition>>>,
+    books: Mutex<HashMap<(String, u32), Arc<Book>>>,
+    /// Sagas that are driven, or queue for it.
+    active: Mutex<HashMap<Uuid, Vec<Poke>>>,
+    queue: mpsc::Sender<Uuid>,
+    pub(super) room: Arc<Semaphore>,
+    pub(super) registry: Registry,
+    ended: Mutex<HashMap<Uuid, watch::Sender<()>>>,
+    /// What tells that this host drives sagas; `None` while it does not.
+    epoch: watch::Sender<Option<Guard>>,
+}
+
+/// That something has happened to a saga, or may have.
+#[derive(Debug, Default)]
+pub(super) struct Poke {
+    pub(super) event: Option<Event>,
+    /// Told when what the poke brings about is stored.
+    pub(super) done: Option<oneshot::Sender<()>>,
+}
+
+/// The place in the log up to which events were looked at, as it is stored.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Place {
+    position: u64,
+    /// By the type of the sagas.
+    event_times_us: BTreeMap<String, i64>,
+}
+
+const PLACE: &str = "place";
+const EPOCH: &str = "epoch";
+
+/// Why a revision cannot be called.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BookError {
+    #[error("the store could not be read")]
+    Store(#[from] StoreError),
+    #[error("revision {revision} of saga `{name}` is not there")]
+    Missing { name: String, revision: u32 },
+    #[error("revision {revision} of saga `{name}` cannot be loaded: {why}")]
+    Broken { name: String, revision: u32, why: String },
+}
+
+impl Engine {
+    pub(super) fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Uuid>) {
+        let (queue, queued) = mpsc::channel(limits::OPEN_MAX);
+        let engine = Arc::new(Self {
+            parts,
+            definitions: Mutex::default(),
+            books: Mutex::default(),
+            active: Mutex::default(),
+            queue,
+            room: Arc::new(Semaphore::new(limits::DRIVEN_MAX)),
+            registry: Registry::default(),
+            ended: Mutex::default(),
+            epoch: watch::Sender::new(None),
+        });
+        (engine, queued)
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.parts.store
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// What the units of the host that drives sagas are guarded by; `None` on the others.
+    pub(super) fn epoch(&self) -> Option<Guard> {
+        self.epoch.borrow().clone()
+    }
+
+    pub(super) async fn definition(&self, name: &str, revision: u32) -> Result<Arc<Definition>, BookError> {
+        let key = (name.to_owned(), revision);
+        if let Some(definition) = locked(&self.definitions).get(&key) {
+            return Ok(Arc::clone(definition));
+        }
+        let record = self.parts.plugins.saga_revision(name, Some(revision)).await?;
+        let record = record.ok_or_else(|| BookError::Missing { name: name.into(), revision })?;
+        let broken = |why: String| BookError::Broken { name: name.into(), revision, why };
+        let descriptor =
+            Descriptor::parse(&record.descriptor, record.kind).map_err(|error| broken(error.to_string()))?;
+        let definition = Arc::new(Definition::of(&descriptor, revision));
+        locked(&self.definitions).insert(key, Arc::clone(&definition));
+        Ok(definition)
+    }
+
+    /// A revision with its code, for the host that drives sagas.
+    pub(super) async fn book(self: &Arc<Self>, name: &str, revision: u32) -> Result<Arc<Book>, BookError> {
+        let key = (name.to_owned(), revision);
+        if let Some(book) = locked(&self.books).get(&key) {
+            return Ok(Arc::clone(book));
+        }
+        let definition = self.definition(name, revision).await?;
+        let record = self.parts.plugins.saga_revision(name, Some(revision)).await?;
+        let record = record.ok_or_else(|| BookError::Missing { name: name.into(), revision })?;
+        let callable = self.parts.plugins.callable(&record).await.map_err(|error| match error {
+            DeployError::Store(error) => BookError::Store(error),
+            error => BookError::Broken { name: name.into(), revision, why: chain(&error) },
+        })?;
+        let book = match locked(&self.books).entry(key) {
+            Entry::Occupied(there) => return Ok(Arc::clone(there.get())),
+            Entry::Vacant(place) => {
+                Arc::clone(place.insert(Arc::new(Book::new(definition, callable, &self.parts.network))))
+            }
+        };
+        let (engine, held) = (Arc::clone(self), Arc::clone(&book));
+        let stop = self.parts.tasks.stop_token();
+        self.parts.tasks.spawn("held sagas", async move {
+            while let Some(Some(released)) = stop.run_until_cancelled(held.released()).await {
+                released.into_iter().for_each(|id| engine.poke(id, Poke::default()));
+            }
+            Ok(())
+        });
+        Ok(book)
+    }
+
+    /// What is remembered of a plugin's revisions is dropped: it was removed, and may be deployed anew.
+    pub(super) fn forget(&self, name: &str) {
+        locked(&self.books).retain(|(plugin, _), _| plugin != name);
+        locked(&self.definitions).retain(|(plugin, _), _| plugin != name);
+    }
+
+    /// Has a saga looked at soon, on this host if it drives sagas.
+    pub(super) fn poke(&self, id: Uuid, poke: Poke) {
+        if self.epoch.borrow().is_none() {
+            return;
+        }
+        match locked(&self.active).entry(id) {
+            Entry::Occupied(mut active) => active.get_mut().push(poke),
+            Entry::Vacant(place) => {
+                place.insert(vec![poke]);
+                // Each stands in it once, so that it has room unless the host stops.
+                let _ = self.queue.try_send(id);
+            }
+        }
+    }
+
+    /// Drives a saga that was just begun with what is known of it, if there is room for it now.
+    pub(super) fn drive_now(self: &Arc<Self>, driven: Driven, room: OwnedSemaphorePermit) {
+        locked(&self.active).insert(driven.id(), Vec::new());
+        tokio::spawn(drive(Arc::clone(self), driven, room));
+    }
+
+    pub(super) fn take_pokes(&self, id: Uuid, pokes: &mut Vec<Poke>) {
+        if let Some(waiting) = locked(&self.active).get_mut(&id) {
+            pokes.append(waiting);
+        }
+    }
+
+    /// Lets go of a saga, unless it was poked meanwhile.
+    pub(super) fn leave(&self, id: Uuid) -> bool {
+        let mut active = locked(&self.active);
+        let free = active.get(&id).is_none_or(Vec::is_empty);
+        if free {
+            active.remove(&id);
+        }
+        free
+    }
+
+    /// Lets go of a saga whatever was asked of it.
+    pub(super) fn drop_pokes(&self, id: Uuid) {
+        locked(&self.active).remove(&id);
+    }
+
+    /// Tells those who wait for a saga that it has ended, or needs somebody.
+    pub(super) fn announce(&self, id: Uuid) {
+        if let Some(waiting) = locked(&self.ended).get(&id) {
+            waiting.send_replace(());
+        }
+    }
+
+    /// Wakes whenever the saga was announced.
+    pub(super) fn announced(self: &Arc<Self>, id: Uuid) -> Announced {
+        let mut ended = locked(&self.ended);
+        let changes = ended.entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
+        Announced { engine: Arc::clone(self), id, changes }
+    }
+
+    /// Sagas that are driven, or queue for it.
+    pub(super) fn active_count(&self) -> usize {
+        locked(&self.active).len()
+    }
+
+    /// Takes the next epoch, and all sagas that have not ended. From now on this host drives them.
+    async fn begin(self: &Arc<Self>) -> Result<(), CommitError> {
+        let read = |error: StoreError| CommitError::Store(Arc::new(error));
+        let before = own::read(self.store(), ENGINE, EPOCH).await.map_err(read)?;
+        let number: u64 = before.as_deref().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(0);
+        let epoch = Bytes::from((number + 1).to_string());
+        let unit = own::unit(
+            vec![guard(ENGINE, EPOCH.into(), before)],
+            vec![document(ENGINE, EPOCH.into(), Some(epoch.clone()))],
+        );
+        self.parts.committer.commit(unit).await?;
+        let place = match own::read(self.store(), ENGINE, PLACE).await.map_err(read)? {
+            Some(stored) => own::decode_json(&|| "the place of the sagas".into(), &stored).map_err(read)?,
+            None => Place { position: self.parts.reader.tail().next().0, ..Place::default() },
+        };
+        self.registry.begin(Position(place.position), place.event_times_us);
+        self.epoch.send_replace(Some(guard(ENGINE, EPOCH.into(), Some(epoch))));
+        let mut after = None;
+        let mut count: u64 = 0;
+        loop {
+            let page = own::page(self.store(), OPEN, "", after.as_deref(), 1_000).await.map_err(read)?;
+            for found in &page.documents {
+                let Ok(id) = Uuid::try_parse(&found.key) else { continue };
+                count += 1;
+                match Head::decode(&found.key, &found.value) {
+                    Ok(head) => self.resume(id, &head),
+                    Err(error) => {
+                        let (event_id, error) = (log_id::SAGA_UNREADABLE, error.to_string());
+                        tracing::error!(event_id, saga = %id, error, "a saga cannot be read and is passed over");
+                    }
+                }
+            }
+            after = page.documents.last().map(|last| last.key.clone());
+            if !page.more {
+                break;
+            }
+        }
+        tracing::info!(event_id = log_id::SAGAS_HERE, epoch = number + 1, open = count, "this host drives the sagas");
+        Ok(())
+    }
+
+    fn resume(&self, id: Uuid, head: &Head) {
+        let resting = Resting {
+            saga_type: head.saga_type.clone(),
+            due: head.due_us.map(Timestamp),
+            event_due: head.event_due_us.map(Timestamp),
+            awaited: head.awaits.clone(),
+            from: Position(head.from),
+        };
+        self.registry.put(id, resting);
+        if matches!(head.activity, Activity::Ready | Activity::Calling) {
+            self.poke(id, Poke::default());
+        }
+    }
+
+    /// Another host drives the sagas: this one lets go of them.
+    pub(super) fn fenced(&self) {
+        if self.epoch.send_replace(None).is_some() {
+            tracing::error!(event_id = log_id::SAGAS_ELSEWHERE, "another host drives the sagas now");
+        }
+    }
+
+    pub(super) fn is_fenced(error: &CommitError) -> bool {
+        matches!(error, CommitError::Rejected(crate::store::Rejection::Overtaken { collection, .. })
+            if **collection == *ENGINE)
+    }
+
+    /// Stores up to where events were looked at.
+    pub(super) async fn store_place(&self, position: Position) -> Result<(), CommitError> {
+        let place = Place { position: position.0, event_times_us: self.registry.event_times() };
+        let json = serde_json::to_vec(&place).expect("texts and numbers are JSON");
+        let Some(epoch) = self.epoch() else { return Ok(()) };
+        let unit = own::unit(vec![epoch], vec![document(ENGINE, PLACE.into(), Some(json.into()))]);
+        self.parts.committer.commit(unit).await.map(drop)
+    }
+}
+
+/// The engine's tasks, which begin when the host gets the lead.
+pub(super) async fn run(
+    engine: Arc<Engine>,
+    mut queued: mpsc::Receiver<Uuid>,
+    mut lead: watch::Receiver<bool>,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    let run = async {
+        if lead.wait_for(|leads| *leads).await.is_err() {
+            return std::future::pending().await;
+        }
+        loop {
+            match engine.begin().await {
+                Ok(()) => break,
+                Err(CommitError::Stopped) => return,
+                Err(error) => {
+                    let (event_id, error) = (log_id::SAGAS_LATE, chain(&error));
+                    tracing::warn!(event_id, error, "the sagas could not be taken over; it is tried again");
+                    tokio::time::sleep(limits::RETRY).await;
+                }
+            }
+        }
+        let dispatch = async {
+            while let Some(id) = queued.recv().await {
+                let Ok(room) = Arc::clone(&engine.room).acquire_owned().await else { return };
+                tokio::spawn(drive(Arc::clone(&engine), Driven::unknown(id), room));
+            }
+        };
+        tokio::join!(dispatch, timers(&engine), super::feed::run(&engine), changed_elsewhere(&engine));
+    };
+    stop.run_until_cancelled(run).await;
+    Ok(())
+}
+
+/// Pokes the sagas whose time has come.
+async fn timers(engine: &Engine) {
+    loop {
+        let next = engine.registry.next_due().unwrap_or(Timestamp(i64::MAX));
+        tokio::select! {
+            () = engine.parts.clock.wait_until(next) => {}
+            () = engine.registry.earlier() => continue,
+        }
+        for id in engine.registry.take_due(engine.now(), limits::FEED_EVENTS) {
+            engine.poke(id, Poke::default());
+        }
+    }
+}
+
+/// Pokes the sagas that other hosts have changed.
+async fn changed_elsewhere(engine: &Engine) {
+    if !engine.parts.store.is_shared() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(limits::LOOK_EVERY).await;
+        let Some(epoch) = engine.epoch() else { continue };
+        let Ok(page) = own::page(engine.store(), TODO, "", None, limits::FEED_EVENTS).await else { continue };
+        if page.documents.is_empty() {
+            continue;
+        }
+        let removals = page.documents.iter().map(|found| document(TODO, found.key.clone(), None)).collect();
+        // It is removed first: what is noted afterwards is found by the next look.
+        if engine.parts.committer.commit(own::unit(vec![epoch], removals)).await.is_ok() {
+            let ids = page.documents.iter().filter_map(|found| Uuid::try_parse(&found.key).ok());
+            ids.for_each(|id| engine.poke(id, Poke::default()));
+        }
+    }
+}
+
+/// What tells that a saga has ended, or needs somebody.
+pub(super) struct Announced {
+    engine: Arc<Engine>,
+    id: Uuid,
+    changes: watch::Receiver<()>,
+}
+
+impl Announced {
+    pub(super) async fn changed(&mut self) {
+        // The sender stays as long as there is a receiver.
+        let _ = self.changes.changed().await;
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let mut ended = locked(&self.engine.ended);
+        if ended.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            ended.remove(&self.id);
+        }
+    }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A saga as its rows say.
+pub(super) struct Replayed {
+    pub(super) saga: Saga,
+    pub(super) mark: Mark,
+    pub(super) definition: Arc<Definition>,
+}
+
+pub(super) async fn replay(engine: &Engine, id: Uuid) -> Result<Option<Replayed>, BookError> {
+    let Some((stored, head)) = rows::head(engine.store(), id).await? else { return Ok(None) };
+    // Rows that were added since are not of this head.
+    let rows = rows::rows(engine.store(), id, 0, head.rows as usize).await?;
+    let facts: Vec<_> = rows.into_iter().flat_map(|(_, facts)| facts).collect();
+    let mut definitions: HashMap<u32, Arc<Definition>> = HashMap::new();
+    for revision in facts.iter().filter_map(|fact| fact.what.revision()) {
+        definitions.insert(revision, engine.definition(&head.saga_type, revision).await?);
+    }
+    let damaged = || StoreError::Damaged { what: format!("the rows of saga {id}") };
+    let (saga, definition) = Saga::replay(id, &facts, &definitions).ok_or_else(damaged)?;
+    Ok(Some(Replayed { saga, mark: Mark { head: Some(stored), rows: head.rows }, definition }))
+}
