@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for (package, source) in [
         ("test-handler", "tests/guests-handler"),
+        ("test-saga", "tests/guests-saga"),
         ("test-upcaster", "tests/guests-upcaster"),
         ("user-statistics", "plugins/examples-rust"),
         ("welcome", "plugins/examples-rust"),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::root;
 
 /// What each room may depend on in this workspace, and what it alone may use.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("wasmill-core", &[]),
     ("wasmill-store", &["wasmill-core", "wasmill-test-postgres"]),
     ("wasmill-wasm", &["wasmill-core", "wasmill-tests"]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("user-v1-to-v3", &["wasmill-guest"]),
     ("test-guest", &["wasmill-guest"]),
     ("test-handler", &["wasmill-guest"]),
+    ("test-saga", &["wasmill-guest"]),
     ("test-upcaster", &["wasmill-guest"]),
     ("wasmill-test-postgres", &[]),
     ("wasmill-tests", &["wasmill-core", "wasmill-server", "wasmill-test-postgres"]),

@@ -338,11 +338,15 @@ pub mod saga {
 
     /// Lines of its log that an attempt keeps on the timeline.
     pub const LINES_OF_ATTEMPT_MAX: usize = 20;
-    /// Calls that one attempt may make.
+    /// Requests that one attempt may send, each redirect included.
     pub const CALLS_OF_ATTEMPT_MAX: usize = 64;
     pub const REQUEST_BYTES_MAX: usize = MIB;
     pub const RESPONSE_BYTES_MAX: usize = MIB;
     pub const HEADERS_BYTES_MAX: usize = 32 * KIB;
+    pub const URL_BYTES_MAX: usize = 8 * KIB;
+    /// What stands of one on the timeline, 64 times an attempt.
+    pub const URL_SHOWN_BYTES_MAX: usize = 300;
+    pub const SECRET_NAME_BYTES_MAX: usize = super::plugin::NAME_BYTES_MAX;
     pub const REDIRECTS_MAX: usize = 5;
 
     /// Events that the feed looks at together, and positions that its stored place may lag behind.

@@ -30,6 +30,8 @@ mod hub;
 mod push;
 mod ws;
 
+mod outgoing;
+
 mod front;
 pub mod serve;
 

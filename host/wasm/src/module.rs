@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use wasmill_core::event::Event;
 use wasmill_core::guest::{
-    Batch, ComponentError, Guest, GuestEnvironment, GuestError, GuestModule, Upcasted, UpcasterGuest,
+    Batch, ComponentError, Guest, GuestEnvironment, GuestError, GuestModule, SagaGuest, Upcasted, UpcasterGuest,
 };
 use wasmill_core::plugin::descriptor::Kind;
+use wasmill_core::saga::call::{StepCall, StepOutcome};
 use wasmtime::Store;
 use wasmtime::component::Component;
 
@@ -73,6 +74,13 @@ impl GuestModule for WasmModule {
         Ok(Box::new(self.instance(environment).await?))
     }
 
+    async fn start_saga(&self, environment: GuestEnvironment) -> Result<Box<dyn SagaGuest>, GuestError> {
+        if self.world.kind != Kind::Saga {
+            return Err(GuestError::Contract { what: format!("it is a {}, not a saga", self.world.kind.as_str()) });
+        }
+        Ok(Box::new(self.instance(environment).await?))
+    }
+
     async fn start_upcaster(&self, environment: GuestEnvironment) -> Result<Box<dyn UpcasterGuest>, GuestError> {
         Ok(Box::new(self.instance(environment).await?))
     }
@@ -116,6 +124,27 @@ impl UpcasterGuest for Running {
         let (instance, outcome) = self.shared.threads.run(call).await;
         self.instance = instance;
         outcome
+    }
+
+    fn memory_bytes(&self) -> usize {
+        Guest::memory_bytes(self)
+    }
+}
+
+#[async_trait]
+impl SagaGuest for Running {
+    async fn step(&mut self, mut call: StepCall) -> (StepCall, Result<StepOutcome, GuestError>) {
+        let Some(mut instance) = self.instance.take() else { return (call, Err(ended())) };
+        let deadline = self.shared.config.call_deadline;
+        let step = async move {
+            let outcome = instance.step(deadline, &mut call).await;
+            (is_alive(&outcome).then_some(instance), call, outcome)
+        };
+        // Dropped while it runs, as it is when an attempt takes too long, this ends the guest with all that it
+        // has, a request under way included.
+        let (instance, call, outcome) = self.shared.threads.run(step).await;
+        self.instance = instance;
+        (call, outcome)
     }
 
     fn memory_bytes(&self) -> usize {

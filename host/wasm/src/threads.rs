@@ -13,7 +13,8 @@ pub(crate) struct GuestThreads {
 
 impl GuestThreads {
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
-        // No I/O: a guest awaits nothing but the store, which wakes from elsewhere and may have time-outs.
+        // No I/O: a guest awaits the store and the host's HTTP client, which wake from elsewhere and may have
+        // time-outs.
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(threads.max(1)).thread_name("wasm-guest").enable_time().build()?;
         Ok(Self { runtime: Some(runtime) })

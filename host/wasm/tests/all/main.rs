@@ -13,5 +13,6 @@ mod hostile;
 mod lies;
 mod limits;
 mod refusals;
+mod sagas;
 mod upcasters;
 mod world;
