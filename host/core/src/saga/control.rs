@@ -150,8 +150,8 @@ impl Sagas {
     /// Rows of a saga from number `from` on.
     pub async fn timeline(&self, id: Uuid, from: u32, limit: usize) -> Result<Timeline, SagaError> {
         let (_, head) = rows::head(self.0.store(), id).await?.ok_or(SagaError::NotFound(id))?;
-        let definition = self.0.definition(&head.saga_type, head.revision).await?;
-        view::timeline(self.0.store(), id, (from, limit.clamp(1, limits::PAGE)), &head, &definition).await
+        let definition_of = async |revision| self.0.definition(&head.saga_type, revision).await;
+        view::timeline(self.0.store(), (id, &head), (from, limit.clamp(1, limits::PAGE)), definition_of).await
     }
 
     /// How many sagas of a plugin have not ended, by revision, looking at up to [`limits::LOOKED_AT_MAX`].
