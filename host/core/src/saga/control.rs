@@ -7,8 +7,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::attempt::new_id;
 use super::definition::Definition;
-use super::engine::{Engine, Parts, Poke, Replayed, replay};
+use super::engine::{Announced, Engine, Parts, Poke, Replayed, replay};
 use super::fact::{Blob, Fact, Order, Origin, What};
 use super::model::{Phase, Saga};
 use super::start::{self, Beginning, Started};
@@ -85,6 +86,22 @@ impl Sagas {
     }
 
     pub async fn start(&self, start: StartSaga) -> Result<Started, SagaError> {
+        self.start_with(new_id(self.0.now()), start).await
+    }
+
+    /// The same for one who waits: the saga's end is heard of without reading it.
+    pub async fn start_watched(&self, start: StartSaga) -> Result<(Started, Watch), SagaError> {
+        let id = new_id(self.0.now());
+        let announced = self.0.announced(id);
+        let started = self.start_with(id, start).await?;
+        let watch = match started.new {
+            true => Watch { sagas: self.clone(), id, announced, fresh: true },
+            false => self.watch(started.id),
+        };
+        Ok((started, watch))
+    }
+
+    async fn start_with(&self, id: Uuid, start: StartSaga) -> Result<Started, SagaError> {
         if start.input.len() > limits::INPUT_BYTES_MAX {
             return Err(SagaError::InputTooLarge { bytes: start.input.len() });
         }
@@ -97,6 +114,7 @@ impl Sagas {
         let revision = self.0.parts.plugins.saga_revision(&start.saga_type, None).await?;
         let revision = revision.ok_or_else(|| SagaError::NoType(start.saga_type.clone()))?;
         let beginning = Beginning {
+            id,
             saga_type: start.saga_type,
             revision: revision.number,
             correlation_id: start.correlation_id,
@@ -121,26 +139,11 @@ impl Sagas {
 
     /// The status as soon as it has ended or needs somebody, or as it is after `wait`.
     pub async fn wait(&self, id: Uuid, wait: Duration) -> Result<SagaStatus, SagaError> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let mut announced = self.0.announced(id);
-        loop {
-            let status = self.status(id).await?;
-            if status.rests_for_good() || tokio::time::Instant::now() >= deadline {
-                return Ok(status);
-            }
-            let elsewhere = async {
-                // Another host drives it, and does not tell.
-                match self.0.epoch() {
-                    Some(_) => std::future::pending().await,
-                    None => tokio::time::sleep(limits::LOOK_EVERY).await,
-                }
-            };
-            tokio::select! {
-                () = announced.changed() => {}
-                () = elsewhere => {}
-                () = tokio::time::sleep_until(deadline) => {}
-            }
-        }
+        self.watch(id).wait(wait).await
+    }
+
+    fn watch(&self, id: Uuid) -> Watch {
+        Watch { sagas: self.clone(), id, announced: self.0.announced(id), fresh: false }
     }
 
     pub async fn list(&self, query: &Query) -> Result<SagaPage, SagaError> {
@@ -182,7 +185,7 @@ impl Sagas {
             }
             tracing::info!(event_id = log_id::SAGA_ORDERED, saga = %id, ?command, by = order.by, "a saga was ordered");
             self.0.poke(id, Poke::default());
-            self.0.announce(id);
+            self.0.announce(&saga, &definition);
             return Ok(SagaStatus::of(&saga, &definition));
         }
         Err(SagaError::Commit(CommitError::Overloaded))
@@ -298,6 +301,46 @@ impl Sagas {
     pub async fn of_type(&self, saga_type: &str, limit: usize) -> Result<Vec<Listed>, SagaError> {
         let query = Query { saga_type: Some(saga_type.into()), limit, ..Query::default() };
         Ok(self.list(&query).await?.sagas)
+    }
+}
+
+/// Waits for one saga.
+pub struct Watch {
+    sagas: Sagas,
+    id: Uuid,
+    announced: Announced,
+    /// It was there before the saga, so that nothing was missed.
+    fresh: bool,
+}
+
+impl Watch {
+    /// As [`Sagas::wait`].
+    pub async fn wait(mut self, wait: Duration) -> Result<SagaStatus, SagaError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let engine = &self.sagas.0;
+        loop {
+            if !std::mem::take(&mut self.fresh) {
+                let status = self.sagas.status(self.id).await?;
+                if status.rests_for_good() || tokio::time::Instant::now() >= deadline {
+                    return Ok(status);
+                }
+            }
+            let elsewhere = async {
+                // Another host drives it, and does not tell.
+                match engine.epoch() {
+                    Some(_) => std::future::pending().await,
+                    None => tokio::time::sleep(limits::LOOK_EVERY).await,
+                }
+            };
+            tokio::select! {
+                status = self.announced.next() => match status {
+                    Some(status) if status.rests_for_good() => return Ok(Arc::unwrap_or_clone(status)),
+                    _ => {}
+                },
+                () = elsewhere => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
     }
 }
 
