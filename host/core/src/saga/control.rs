@@ -73,6 +73,17 @@ pub struct SagaEvent {
     pub data: Bytes,
 }
 
+/// Sagas that have not ended, at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// They are driven, or queue for it.
+    pub active: usize,
+    /// A time or an event will wake them.
+    pub waiting: usize,
+    /// They go no further without a person.
+    pub paused: usize,
+}
+
 /// Where events go that are sent to sagas.
 pub const EVENTS: &str = "saga-events";
 
@@ -295,6 +306,14 @@ impl Sagas {
         let metrics = &self.0.parts.metrics;
         metrics.sagas_active.set(i64::try_from(self.0.active_count()).unwrap_or(i64::MAX));
         metrics.sagas_waiting.set(i64::try_from(self.0.registry.len()).unwrap_or(i64::MAX));
+        metrics.sagas_paused.set(i64::try_from(self.0.registry.need_person()).unwrap_or(i64::MAX));
+    }
+
+    /// How the sagas of this store are doing; `None` on a host that does not drive them.
+    pub fn load(&self) -> Option<Load> {
+        self.0.epoch()?;
+        let registry = &self.0.registry;
+        Some(Load { active: self.0.active_count(), waiting: registry.len(), paused: registry.need_person() })
     }
 
     /// Sagas of a type, newest last; see [`Sagas::list`].

@@ -288,6 +288,7 @@ impl Engine {
             event_due: head.event_due_us.map(Timestamp),
             awaited: head.awaits.clone(),
             from: Position(head.from),
+            needs_person: head.activity == Activity::Paused,
         };
         self.registry.put(id, resting);
         if matches!(head.activity, Activity::Ready | Activity::Calling) {
