@@ -33,7 +33,7 @@ use crate::log_id;
 use crate::metrics::Metrics;
 use crate::own::{self, document, guard};
 use crate::plugin::deploy::DeployError;
-use crate::plugin::descriptor::Descriptor;
+use crate::plugin::descriptor::{Descriptor, Kind};
 use crate::plugin::registry::Plugins;
 use crate::store::{Guard, Store, StoreError};
 use crate::stream::configs::StreamConfigs;
@@ -134,11 +134,11 @@ impl Engine {
         if let Some(definition) = locked(&self.definitions).get(&key) {
             return Ok(Arc::clone(definition));
         }
-        let record = self.parts.plugins.saga_revision(name, Some(revision)).await?;
-        let record = record.ok_or_else(|| BookError::Missing { name: name.into(), revision })?;
-        let broken = |why: String| BookError::Broken { name: name.into(), revision, why };
-        let descriptor =
-            Descriptor::parse(&record.descriptor, record.kind).map_err(|error| broken(error.to_string()))?;
+        let stored = self.parts.plugins.saga_descriptor(name, revision).await?;
+        let stored = stored.ok_or_else(|| BookError::Missing { name: name.into(), revision })?;
+        let damaged = || StoreError::Damaged { what: format!("the descriptor of revision {revision} of saga {name}") };
+        let text = std::str::from_utf8(&stored).map_err(|_| damaged())?;
+        let descriptor = Descriptor::parse(text, Kind::Saga).map_err(|_| damaged())?;
         let definition = Arc::new(Definition::of(&descriptor, revision));
         locked(&self.definitions).insert(key, Arc::clone(&definition));
         Ok(definition)
@@ -174,10 +174,9 @@ impl Engine {
         Ok(book)
     }
 
-    /// What is remembered of a plugin's revisions is dropped: it was removed, and may be deployed anew.
+    /// The code of a plugin that was removed is let go of.
     pub(super) fn forget(&self, name: &str) {
         locked(&self.books).retain(|(plugin, _), _| plugin != name);
-        locked(&self.definitions).retain(|(plugin, _), _| plugin != name);
     }
 
     /// Has a saga looked at soon, on this host if it drives sagas.
