@@ -13,7 +13,7 @@ use super::engine::{Announced, Engine, Parts, Poke, Replayed, replay};
 use super::fact::{Blob, Fact, Order, Origin, What};
 use super::model::{Phase, Saga};
 use super::start::{self, Beginning, Started};
-use super::view::{Listed, Query, SagaPage, SagaStatus, Timeline};
+use super::view::{Listed, OpenSagas, Query, SagaPage, SagaStatus, Timeline};
 use super::{SagaError, engine, rows, view};
 use crate::event::{NewEvent, Origin as EventOrigin};
 use crate::limits::{publish, saga as limits};
@@ -168,9 +168,14 @@ impl Sagas {
         view::timeline(self.0.store(), (id, &head), (from, limit.clamp(1, limits::PAGE)), definition_of).await
     }
 
-    /// How many sagas of a plugin have not ended, by revision, looking at up to [`limits::LOOKED_AT_MAX`].
-    pub async fn open_by_revision(&self, saga_type: &str) -> Result<Vec<(u32, u64)>, SagaError> {
-        Ok(view::open_by_revision(self.0.store(), saga_type).await?)
+    /// How many sagas of a plugin have not ended, looking at up to [`limits::LOOKED_AT_MAX`] of all plugins.
+    pub async fn open_by_revision(&self, saga_type: &str) -> Result<OpenSagas, SagaError> {
+        Ok(view::open_by_revision(self.0.store(), saga_type, limits::LOOKED_AT_MAX).await?)
+    }
+
+    /// Whether one of a plugin has not ended, looking at as many as it takes.
+    pub async fn has_open(&self, saga_type: &str) -> Result<bool, SagaError> {
+        Ok(view::has_open(self.0.store(), saga_type).await?)
     }
 
     /// Does what a person asks for, or says why it cannot be done.

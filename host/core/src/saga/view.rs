@@ -236,20 +236,46 @@ fn matches(query: &Query, listed: &Listed, now: Timestamp) -> bool {
         && query.older_than_ms.is_none_or(|ms| age_us >= ms.saturating_mul(1_000))
 }
 
-pub(super) async fn open_by_revision(store: &dyn Store, saga_type: &str) -> Result<Vec<(u32, u64)>, StoreError> {
-    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+/// Sagas of one type that have not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenSagas {
+    pub by_revision: BTreeMap<u32, u64>,
+    /// There may be more: not all open sagas were looked at.
+    pub more: bool,
+}
+
+/// Looks at up to `limit` sagas of all types.
+pub(super) async fn open_by_revision(
+    store: &dyn Store,
+    saga_type: &str,
+    limit: usize,
+) -> Result<OpenSagas, StoreError> {
+    let mut open = OpenSagas::default();
     let mut after: Option<String> = None;
     let mut looked_at = 0;
     loop {
         let (found, more) = heads(store, OPEN, after.as_deref(), limits::PAGE).await?;
         looked_at += found.len();
         for listed in found.iter().filter(|listed| listed.head.saga_type == saga_type) {
-            *counts.entry(listed.head.revision).or_default() += 1;
+            *open.by_revision.entry(listed.head.revision).or_default() += 1;
         }
         after = found.last().map(|last| last.id.to_string());
-        if !more || looked_at >= limits::LOOKED_AT_MAX {
-            return Ok(counts.into_iter().collect());
+        if !more || looked_at >= limit {
+            open.more = more;
+            return Ok(open);
         }
+    }
+}
+
+pub(super) async fn has_open(store: &dyn Store, saga_type: &str) -> Result<bool, StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let (found, more) = heads(store, OPEN, after.as_deref(), limits::PAGE).await?;
+        let is_there = found.iter().any(|listed| listed.head.saga_type == saga_type);
+        if is_there || !more {
+            return Ok(is_there);
+        }
+        after = found.last().map(|last| last.id.to_string());
     }
 }
 
