@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::book::Book;
 use super::call::{Direction, SagaData, StepCall, StepContext, StepOutcome};
+use super::definition::SagaClock;
 use super::engine::Engine;
 use super::fact::{Awaited, Blob, Cause, CauseKind, Effects, EmittedNote, Trail, What};
 use super::model::{Saga, after};
@@ -167,7 +168,11 @@ async fn effects(
         };
         (id_of(&format!("{place}\0{number}")), origin)
     };
-    let appends = call.outbox.take_named(caused_by);
+    let mut appends = call.outbox.take_named(caused_by);
+    if saga.clock == SagaClock::Event {
+        // It lives in the time of events, and so does what it tells.
+        appends.iter_mut().flat_map(|append| &mut append.events).for_each(|event| event.time = Some(saga.time));
+    }
     let note = |stream: &str, event: &crate::event::NewEvent| EmittedNote {
         id: event.id.to_string(),
         stream: stream.to_owned(),

@@ -70,6 +70,7 @@ pub struct SagaEvent {
     pub event_type: String,
     /// The key that the saga waits for without, or its correlation id when it does not wait.
     pub key: Option<String>,
+    /// `{}` when it is empty.
     pub data: Bytes,
 }
 
@@ -273,7 +274,7 @@ impl Sagas {
             id: Uuid::new_v4(),
             event_type: event.event_type,
             key: Some(event.key.unwrap_or(awaited)),
-            data: event.data,
+            data: if event.data.is_empty() { Bytes::from_static(b"{}") } else { event.data },
             origin: EventOrigin {
                 workflow_id: Some(id.to_string()),
                 correlation_id: Some(saga.correlation_id.clone()),

@@ -102,7 +102,8 @@ pub struct Options {
 pub enum SagaClock {
     #[default]
     Host,
-    /// That of the events of the log: replaying a year in a minute fires a year's timers.
+    /// That of events, those of the streams that the saga is started from: replaying a year in a minute fires a
+    /// year's timers.
     Event,
 }
 
@@ -155,10 +156,22 @@ impl From<Correlation> for String {
     }
 }
 
+impl Options {
+    /// The events whose times move the clock of events for this saga: those of the streams that it is started from,
+    /// or all if it does not name any.
+    pub fn moved_by(&self) -> Filter {
+        let streams = |on: &StartsOn| FilterTerm { streams: patterns(&on.streams), ..FilterTerm::default() };
+        Filter::new(self.starts_on.iter().map(streams).collect())
+    }
+}
+
+fn patterns(globs: &[String]) -> Vec<Pattern> {
+    globs.iter().filter_map(|glob| Pattern::new(glob).ok()).collect()
+}
+
 impl StartsOn {
     /// What matches; the descriptor was checked.
     pub fn filter(&self) -> Filter {
-        let patterns = |globs: &[String]| globs.iter().filter_map(|glob| Pattern::new(glob).ok()).collect();
         let term = FilterTerm {
             streams: patterns(&self.streams),
             types: patterns(&self.types),

@@ -217,7 +217,7 @@ async fn advance(engine: &Engine, next: &mut Next<'_>, pokes: &[Poke], book: &Bo
                 continue;
             }
         }
-        if let Some(what) = next.saga.overdue(engine.now(), engine.registry.event_time()) {
+        if let Some(what) = next.saga.overdue(engine.now(), engine.registry.event_time(&next.saga.saga_type)) {
             next.take(by_timer(what, engine));
             continue;
         }

@@ -5,8 +5,8 @@
 //! saga's head, so nobody needs a lock, and an outcome is committed once. The engine's units are guarded by its
 //! epoch as well: a host that has lost the lead commits nothing more.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -78,11 +78,12 @@ pub(super) struct Poke {
 }
 
 /// The place in the log up to which events were looked at, as it is stored.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Place {
     position: u64,
-    event_time_us: i64,
+    /// By the type of the sagas.
+    event_times_us: BTreeMap<String, i64>,
 }
 
 const PLACE: &str = "place";
@@ -253,9 +254,9 @@ impl Engine {
         self.parts.committer.commit(unit).await?;
         let place = match own::read(self.store(), ENGINE, PLACE).await.map_err(read)? {
             Some(stored) => own::decode_json(&|| "the place of the sagas".into(), &stored).map_err(read)?,
-            None => Place { position: self.parts.reader.tail().next().0, event_time_us: 0 },
+            None => Place { position: self.parts.reader.tail().next().0, ..Place::default() },
         };
-        self.registry.begin(Position(place.position), Timestamp(place.event_time_us));
+        self.registry.begin(Position(place.position), place.event_times_us);
         self.epoch.send_replace(Some(guard(ENGINE, EPOCH.into(), Some(epoch))));
         let mut after = None;
         let mut count: u64 = 0;
@@ -283,6 +284,7 @@ impl Engine {
 
     fn resume(&self, id: Uuid, head: &Head) {
         let resting = Resting {
+            saga_type: head.saga_type.clone(),
             due: head.due_us.map(Timestamp),
             event_due: head.event_due_us.map(Timestamp),
             awaited: head.awaits.clone(),
@@ -309,8 +311,8 @@ impl Engine {
 
     /// Stores up to where events were looked at.
     pub(super) async fn store_place(&self, position: Position) -> Result<(), CommitError> {
-        let place = Place { position: position.0, event_time_us: self.registry.event_time().0 };
-        let json = serde_json::to_vec(&place).expect("two numbers are JSON");
+        let place = Place { position: position.0, event_times_us: self.registry.event_times() };
+        let json = serde_json::to_vec(&place).expect("texts and numbers are JSON");
         let Some(epoch) = self.epoch() else { return Ok(()) };
         let unit = own::unit(vec![epoch], vec![document(ENGINE, PLACE.into(), Some(json.into()))]);
         self.parts.committer.commit(unit).await.map(drop)

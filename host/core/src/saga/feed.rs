@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::attempt::new_id;
-use super::definition::{Correlation, StartsOn};
+use super::definition::{Correlation, SagaClock, StartsOn};
 use super::engine::{Engine, Poke};
 use super::fact::{Blob, Origin};
 use super::start::{self, Beginning};
@@ -25,6 +25,13 @@ use crate::log_id;
 use crate::store::PageLimit;
 use crate::tasks::chain;
 
+/// What the deployed sagas make of events.
+struct Eyes {
+    starters: Vec<Starter>,
+    /// Names of those that live in the time of events, and which events move it.
+    clocks: Vec<(String, Filter)>,
+}
+
 /// An entry of a deployed saga that is started by events.
 struct Starter {
     name: String,
@@ -35,7 +42,7 @@ struct Starter {
 
 pub(super) async fn run(engine: &Arc<Engine>) {
     let mut changed = engine.parts.plugins.changed();
-    let mut starters = starters(engine);
+    let mut eyes = eyes(engine);
     let mut follower: Option<LogFollower> = None;
     let mut stored = engine.registry.position();
     loop {
@@ -44,7 +51,7 @@ pub(super) async fn run(engine: &Arc<Engine>) {
         let room = PageLimit { events: limits::FEED_EVENTS, bytes: limits::INPUT_BYTES_MAX * 4 };
         let page = tokio::select! {
             _ = changed.changed() => {
-                starters = self::starters(engine);
+                eyes = self::eyes(engine);
                 continue;
             }
             page = follower.next_page(room) => page,
@@ -59,7 +66,7 @@ pub(super) async fn run(engine: &Arc<Engine>) {
         };
         let mut touched = false;
         for event in &page.events {
-            touched |= examine(engine, event, &starters).await;
+            touched |= examine(engine, event, &eyes).await;
         }
         let next = page.next.unwrap_or(from);
         for id in engine.registry.examined(next) {
@@ -72,8 +79,9 @@ pub(super) async fn run(engine: &Arc<Engine>) {
 }
 
 /// Looks at one event, and returns when what it brings about is stored.
-async fn examine(engine: &Arc<Engine>, event: &Event, starters: &[Starter]) -> bool {
-    let (overdue, woken) = engine.registry.examine(event);
+async fn examine(engine: &Arc<Engine>, event: &Event, eyes: &Eyes) -> bool {
+    let moves = eyes.clocks.iter().filter(|(_, filter)| filter.matches(event)).map(|(name, _)| name.as_str());
+    let (overdue, woken) = engine.registry.examine(event, moves);
     let mut touched = !overdue.is_empty() || !woken.is_empty();
     for id in overdue {
         engine.poke(id, Poke::default());
@@ -90,7 +98,7 @@ async fn examine(engine: &Arc<Engine>, event: &Event, starters: &[Starter]) -> b
         }
     };
     join_all(woken.into_iter().map(tell)).await;
-    for starter in starters.iter().filter(|starter| starter.filter.matches(event)) {
+    for starter in eyes.starters.iter().filter(|starter| starter.filter.matches(event)) {
         touched = true;
         start(engine, event, starter).await;
     }
@@ -130,13 +138,17 @@ async fn start(engine: &Arc<Engine>, event: &Event, starter: &Starter) {
     }
 }
 
-fn starters(engine: &Engine) -> Vec<Starter> {
-    let entries = engine.parts.plugins.sagas().into_iter().flat_map(|(descriptor, revision)| {
-        let starts_on = descriptor.saga.clone().unwrap_or_default().starts_on;
-        let name = descriptor.name.clone();
-        starts_on.into_iter().map(move |on| Starter { name: name.clone(), revision, filter: on.filter(), on })
-    });
-    entries.collect()
+fn eyes(engine: &Engine) -> Eyes {
+    let mut eyes = Eyes { starters: Vec::new(), clocks: Vec::new() };
+    for (descriptor, revision) in engine.parts.plugins.sagas() {
+        let options = descriptor.saga.clone().unwrap_or_default();
+        if options.clock == SagaClock::Event {
+            eyes.clocks.push((descriptor.name.clone(), options.moved_by()));
+        }
+        let starter = |on: StartsOn| Starter { name: descriptor.name.clone(), revision, filter: on.filter(), on };
+        eyes.starters.extend(options.starts_on.into_iter().map(starter));
+    }
+    eyes
 }
 
 /// A correlation id as it stands in an event.

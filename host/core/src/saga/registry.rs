@@ -1,7 +1,7 @@
 //! Sagas at rest: what would make each of them go on. It is made from their heads when the host begins to drive
 //! them, so it needs no table of its own.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use crate::event::{Event, Position};
 /// What a saga at rest waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resting {
+    pub(super) saga_type: String,
     pub(super) due: Option<Timestamp>,
     /// By the clock of events.
     pub(super) event_due: Option<Timestamp>,
@@ -29,7 +30,8 @@ impl Resting {
     pub(super) fn of(saga: &Saga) -> Self {
         let (due, event_due) = saga.timers();
         let needs_person = saga.paused.is_some() || saga.phase == Phase::Stuck;
-        Self { due, event_due, awaited: saga.awaited().cloned(), from: saga.from, needs_person }
+        let (saga_type, awaited) = (saga.saga_type.clone(), saga.awaited().cloned());
+        Self { saga_type, due, event_due, awaited, from: saga.from, needs_person }
     }
 
     fn is_empty(&self) -> bool {
@@ -48,13 +50,31 @@ pub(super) struct Registry {
 struct Inner {
     resting: HashMap<Uuid, Resting>,
     due: BTreeSet<(Timestamp, Uuid)>,
-    event_due: BTreeSet<(Timestamp, Uuid)>,
+    /// By the type of the sagas.
+    clocks: BTreeMap<String, EventClock>,
     by_key: HashMap<String, Vec<Uuid>>,
     need_person: HashSet<Uuid>,
     /// Events before it were looked at: those that are waited for are told of the later ones.
     examined: Position,
-    /// The latest time of an event that was looked at.
-    event_time: Timestamp,
+}
+
+/// The time of events, for the sagas of one type.
+#[derive(Default)]
+struct EventClock {
+    /// The latest time of an event that moves it.
+    time: Timestamp,
+    due: BTreeSet<(Timestamp, Uuid)>,
+}
+
+impl EventClock {
+    fn take_due(&mut self, time: Timestamp) -> Vec<Uuid> {
+        let mut due = Vec::new();
+        while let Some((at, id)) = self.due.first().copied().filter(|(at, _)| *at <= time) {
+            self.due.remove(&(at, id));
+            due.push(id);
+        }
+        due
+    }
 }
 
 impl Registry {
@@ -67,7 +87,7 @@ impl Registry {
             inner.due.insert((due, id));
         }
         if let Some(due) = resting.event_due {
-            inner.event_due.insert((due, id));
+            inner.clocks.entry(resting.saga_type.clone()).or_default().due.insert((due, id));
         }
         if let Some(awaited) = &resting.awaited {
             inner.by_key.entry(awaited.key.clone()).or_default().push(id);
@@ -107,13 +127,18 @@ impl Registry {
         self.earlier.notified().await;
     }
 
-    /// Looks at an event: the sagas whose time had come before it, and those that wait for it.
-    pub(super) fn examine(&self, event: &Event) -> (Vec<Uuid>, Vec<Uuid>) {
+    /// Looks at an event, which moves the clocks of the sagas of these types: the sagas whose time had come before
+    /// it, and those that wait for it.
+    pub(super) fn examine<'a>(&self, event: &Event, moves: impl Iterator<Item = &'a str>) -> (Vec<Uuid>, Vec<Uuid>) {
         let mut inner = self.inner();
         inner.examined = Position(event.position().0 + 1);
-        // The time of an event has passed when a later one is there.
-        let overdue = inner.take_event_due(Timestamp(event.time().0.saturating_sub(1)));
-        inner.event_time = inner.event_time.max(event.time());
+        let mut overdue = Vec::new();
+        for saga_type in moves {
+            let clock = inner.clocks.entry(saga_type.to_owned()).or_default();
+            // The time of an event has passed when a later one is there.
+            overdue.extend(clock.take_due(Timestamp(event.time().0.saturating_sub(1))));
+            clock.time = clock.time.max(event.time());
+        }
         let key = event.key().unwrap_or(event.stream());
         let waits = |id: &&Uuid| {
             let resting = inner.resting.get(*id);
@@ -129,17 +154,23 @@ impl Registry {
     pub(super) fn examined(&self, position: Position) -> Vec<Uuid> {
         let mut inner = self.inner();
         inner.examined = inner.examined.max(position);
-        let time = inner.event_time;
-        inner.take_event_due(time)
+        inner.clocks.values_mut().flat_map(|clock| clock.take_due(clock.time)).collect()
     }
 
-    pub(super) fn event_time(&self) -> Timestamp {
-        self.inner().event_time
+    /// The latest time of an event that moves the clock of sagas of a type.
+    pub(super) fn event_time(&self, saga_type: &str) -> Timestamp {
+        self.inner().clocks.get(saga_type).map_or(Timestamp(0), |clock| clock.time)
+    }
+
+    pub(super) fn event_times(&self) -> BTreeMap<String, i64> {
+        self.inner().clocks.iter().map(|(saga_type, clock)| (saga_type.clone(), clock.time.0)).collect()
     }
 
     /// Where looking at events begins, and how late they were by then.
-    pub(super) fn begin(&self, examined: Position, event_time: Timestamp) {
-        *self.inner() = Inner { examined, event_time, ..Inner::default() };
+    pub(super) fn begin(&self, examined: Position, event_times: BTreeMap<String, i64>) {
+        let clock = |time| EventClock { time: Timestamp(time), due: BTreeSet::new() };
+        let clocks = event_times.into_iter().map(|(saga_type, time)| (saga_type, clock(time))).collect();
+        *self.inner() = Inner { examined, clocks, ..Inner::default() };
     }
 
     pub(super) fn position(&self) -> Position {
@@ -169,7 +200,7 @@ impl Inner {
             self.due.remove(&(due, id));
         }
         if let Some(due) = resting.event_due {
-            self.event_due.remove(&(due, id));
+            self.clocks.entry(resting.saga_type.clone()).or_default().due.remove(&(due, id));
         }
         if let Some(awaited) = &resting.awaited
             && let Some(ids) = self.by_key.get_mut(&awaited.key)
@@ -179,15 +210,6 @@ impl Inner {
                 self.by_key.remove(&awaited.key);
             }
         }
-    }
-
-    fn take_event_due(&mut self, time: Timestamp) -> Vec<Uuid> {
-        let mut due = Vec::new();
-        while let Some((at, id)) = self.event_due.first().copied().filter(|(at, _)| *at <= time) {
-            self.event_due.remove(&(at, id));
-            due.push(id);
-        }
-        due
     }
 }
 

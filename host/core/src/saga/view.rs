@@ -11,7 +11,7 @@ use super::call::Direction;
 use super::definition::{Definition, SagaClock};
 use super::engine::BookError;
 use super::fact::{Awaited, Cause, Fact, Origin, What};
-use super::model::{Saga, State};
+use super::model::{Phase, Saga, State};
 use super::rows::{self, Activity, ENDED, Head, OPEN};
 use crate::clock::Timestamp;
 use crate::limits::saga as limits;
@@ -307,6 +307,8 @@ pub struct TimelineFact {
     pub attempt: u32,
     /// What the saga is after it.
     pub state: State,
+    /// When the next attempt begins, if this one has failed and there is a next one.
+    pub retry_at_us: Option<i64>,
 }
 
 /// Rows from number `from` on. The saga is replayed up to them: what a fact is about follows from those before it.
@@ -357,6 +359,10 @@ impl TimelineFact {
             }
             _ => (Some(before.0), before.1, before.2),
         };
-        Self { at_us: fact.at_us, what: fact.what, step, direction, attempt, state: saga.state }
+        let retry_at_us = match (&fact.what, &saga.phase) {
+            (What::Failed { .. }, Phase::Retry { at }) => Some(at.0),
+            _ => None,
+        };
+        Self { at_us: fact.at_us, what: fact.what, step, direction, attempt, state: saga.state, retry_at_us }
     }
 }
