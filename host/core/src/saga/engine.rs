@@ -86,6 +86,12 @@ struct Place {
     event_times_us: BTreeMap<String, i64>,
 }
 
+impl Place {
+    fn encode(&self) -> Bytes {
+        serde_json::to_vec(self).expect("texts and numbers are JSON").into()
+    }
+}
+
 const PLACE: &str = "place";
 const EPOCH: &str = "epoch";
 
@@ -247,15 +253,18 @@ impl Engine {
         let before = own::read(self.store(), ENGINE, EPOCH).await.map_err(read)?;
         let number: u64 = before.as_deref().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()).unwrap_or(0);
         let epoch = Bytes::from((number + 1).to_string());
-        let unit = own::unit(
-            vec![guard(ENGINE, EPOCH.into(), before)],
-            vec![document(ENGINE, EPOCH.into(), Some(epoch.clone()))],
-        );
-        self.parts.committer.commit(unit).await?;
+        let mut documents = vec![document(ENGINE, EPOCH.into(), Some(epoch.clone()))];
         let place = match own::read(self.store(), ENGINE, PLACE).await.map_err(read)? {
             Some(stored) => own::decode_json(&|| "the place of the sagas".into(), &stored).map_err(read)?,
-            None => Place { position: self.parts.reader.tail().next().0, ..Place::default() },
+            None => {
+                // The first time of all: no event from here on is overlooked.
+                let place = Place { position: self.parts.reader.tail().next().0, ..Place::default() };
+                documents.push(document(ENGINE, PLACE.into(), Some(place.encode())));
+                place
+            }
         };
+        let unit = own::unit(vec![guard(ENGINE, EPOCH.into(), before)], documents);
+        self.parts.committer.commit(unit).await?;
         self.registry.begin(Position(place.position), place.event_times_us);
         self.epoch.send_replace(Some(guard(ENGINE, EPOCH.into(), Some(epoch))));
         let mut after = None;
@@ -312,9 +321,8 @@ impl Engine {
     /// Stores up to where events were looked at.
     pub(super) async fn store_place(&self, position: Position) -> Result<(), CommitError> {
         let place = Place { position: position.0, event_times_us: self.registry.event_times() };
-        let json = serde_json::to_vec(&place).expect("texts and numbers are JSON");
         let Some(epoch) = self.epoch() else { return Ok(()) };
-        let unit = own::unit(vec![epoch], vec![document(ENGINE, PLACE.into(), Some(json.into()))]);
+        let unit = own::unit(vec![epoch], vec![document(ENGINE, PLACE.into(), Some(place.encode()))]);
         self.parts.committer.commit(unit).await.map(drop)
     }
 }

@@ -21,9 +21,10 @@ use wasmill_core::metrics::Metrics;
 use wasmill_core::plugin::deploy::DeployOptions;
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::plugin::setup::SetupChange;
-use wasmill_core::saga::StartSaga;
 use wasmill_core::saga::call::{Direction, StepCall, StepOutcome, Wait};
+use wasmill_core::saga::fact::Order;
 use wasmill_core::saga::view::SagaStatus;
+use wasmill_core::saga::{Command, StartSaga};
 use wasmill_core::store::memory::MemoryStore;
 use wasmill_core::store::wrapped::Wrapped;
 use wasmill_core::store::{Change, Committed, Rejection, Store, StoreError, Unit};
@@ -373,6 +374,17 @@ impl Bench {
                     }
                     assert!(tokio::time::Instant::now() < deadline, "it has not ended in a minute: {status:#?}");
                 }
+                () = world.crashed.notified() => self.start_anew().await,
+            }
+        }
+    }
+
+    /// Orders a saga about, if it can be; a host that ends meanwhile is replaced.
+    pub(crate) async fn order(&mut self, id: Uuid, command: &Command) {
+        let world = Arc::clone(&self.world);
+        loop {
+            tokio::select! {
+                _ = self.host.sagas.command(id, command, Order::default()) => return,
                 () = world.crashed.notified() => self.start_anew().await,
             }
         }

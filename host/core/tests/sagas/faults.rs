@@ -87,7 +87,7 @@ async fn run(bench: &mut Bench, name: &str, step: &str, fault: Fault) -> SagaSta
     crate::bench::until("the step is called", async || (bench.world.calls("one", step, Execute) > 0).then_some(()))
         .await;
     // It is past its pivot, or has ended meanwhile, if it cannot be.
-    let _ = bench.host.sagas.command(id, &Command::Cancel, wasmill_core::saga::fact::Order::default()).await;
+    bench.order(id, &Command::Cancel).await;
     bench.end(id).await
 }
 
@@ -200,7 +200,7 @@ async fn generated_sagas_end_whole() {
         }
         let id = bench.begin(&name, "one").await;
         if random.percent(20) {
-            let _ = bench.host.sagas.command(id, &Command::Cancel, wasmill_core::saga::fact::Order::default()).await;
+            bench.order(id, &Command::Cancel).await;
         }
         let mut status = bench.end(id).await;
         // A person tries again what has given up.
@@ -209,7 +209,7 @@ async fn generated_sagas_end_whole() {
                 break;
             }
             let again = Command::Retry { step: None, revision: None };
-            bench.host.sagas.command(id, &again, wasmill_core::saga::fact::Order::default()).await.unwrap();
+            bench.order(id, &again).await;
             status = bench.end(id).await;
         }
         bench.world.forget_crash();
