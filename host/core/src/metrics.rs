@@ -48,6 +48,7 @@ pub struct Metrics {
     pub saga_seconds: HistogramVec,
     pub sagas_active: IntGauge,
     pub sagas_waiting: IntGauge,
+    pub sagas_paused: IntGauge,
     pub upcast_events: IntCounterVec,
     pub upcast_failures: IntCounterVec,
     pub group_events: IntCounterVec,
@@ -204,6 +205,7 @@ impl Metrics {
             )?,
             sagas_active: gauge(r, "sagas_active", "Sagas that are driven, or queue for it.")?,
             sagas_waiting: gauge(r, "sagas_waiting", "Sagas at rest that a time or an event will wake.")?,
+            sagas_paused: gauge(r, "sagas_paused", "Sagas that go no further without a person.")?,
             upcast_events: counters(r, "upcast_events_total", "Events that an upcaster has lifted.", &["plugin"])?,
             upcast_failures: counters(
                 r,

@@ -10,3 +10,14 @@ pub enum Principal {
     /// The host itself: sagas, retention, schedules.
     Host,
 }
+
+impl Principal {
+    /// As it stands in what is kept of who did something.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Principal::Anonymous => "anonymous",
+            Principal::Token => "token",
+            Principal::Host => "host",
+        }
+    }
+}

@@ -61,10 +61,15 @@ impl Plugins {
         {
             return Ok(Deployed { plugin: current.record.clone(), changed: false });
         }
+        let before = match &current {
+            Some(current) => current.newest,
+            None if checked.descriptor.kind == Kind::Saga => self.last_saga_revision(name).await?,
+            None => 0,
+        };
         let revision = RevisionRecord {
             plugin: name.clone(),
             kind: checked.descriptor.kind,
-            number: current.as_ref().map_or(0, |current| current.newest) + 1,
+            number: before + 1,
             sha256: checked.sha256.clone(),
             descriptor: checked.descriptor_json.clone(),
             setup: setup.to_json(),
@@ -148,7 +153,9 @@ impl Plugins {
             Kind::Handler => self.run_handler(deploy, &mut deployment, &ready, start).await?,
             Kind::Upcaster => self.run_upcaster(deploy, &deployment, &ready).await?,
             Kind::Saga => {
-                self.0.context.committer.commit(Unit::change(vec![deploy])).await?;
+                let mut unit = own::unit(Vec::new(), vec![super::saga::descriptor_document(&revision)]);
+                unit.changes.push(deploy);
+                self.0.context.committer.commit(unit).await?;
                 self.0.put(deployment.clone());
             }
         }

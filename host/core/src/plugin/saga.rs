@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::deploy::DeployError;
@@ -11,8 +12,25 @@ use super::registry::Plugins;
 use super::settings::Settings;
 use super::setup::Setup;
 use crate::guest::GuestModule;
+use crate::own::{self, SEPARATOR, document};
 use crate::record::RevisionRecord;
-use crate::store::StoreError;
+use crate::store::{DocumentChange, StoreError};
+
+/// Descriptors of sagas, by plugin and revision. They stay when the plugin is removed: what is stored of its sagas is
+/// read by them.
+const DESCRIPTORS: &str = "saga-descriptor";
+
+/// Each may have 64 KiB.
+const REVISIONS_READ: usize = 64;
+
+fn key(name: &str, number: u32) -> String {
+    format!("{name}{SEPARATOR}{number:08}")
+}
+
+pub(super) fn descriptor_document(revision: &RevisionRecord) -> DocumentChange {
+    let descriptor = revision.descriptor.clone().into();
+    document(DESCRIPTORS, key(&revision.plugin, revision.number), Some(descriptor))
+}
 
 /// What it takes to call the steps of a revision.
 pub(crate) struct Callable {
@@ -49,7 +67,27 @@ impl Plugins {
         Ok(revisions.find(|r| r.plugin == name && r.number == number && r.kind == Kind::Saga))
     }
 
-    /// The same with its code, on the host that has the lead.
+    /// What a revision says of itself, be its plugin still there or not.
+    pub(crate) async fn saga_descriptor(&self, name: &str, number: u32) -> Result<Option<Bytes>, StoreError> {
+        own::read(&**self.store(), DESCRIPTORS, &key(name, number)).await
+    }
+
+    /// The highest number that a revision of a saga of this name ever had: a plugin that was removed and is deployed
+    /// again goes on from there, so that its earlier sagas are never taken for those of a later revision.
+    pub(super) async fn last_saga_revision(&self, name: &str) -> Result<u32, StoreError> {
+        let (prefix, mut after, mut last) = (format!("{name}{SEPARATOR}"), None, 0);
+        loop {
+            let page = own::page(&**self.store(), DESCRIPTORS, &prefix, after.as_deref(), REVISIONS_READ).await?;
+            after = page.documents.last().map(|document| document.key.clone());
+            let number = after.as_deref().and_then(|key| key.rsplit(SEPARATOR).next()?.parse().ok());
+            last = number.unwrap_or(last);
+            if !page.more {
+                return Ok(last);
+            }
+        }
+    }
+
+    /// A revision with its code, on the host that has the lead.
     pub(crate) async fn callable(&self, revision: &RevisionRecord) -> Result<Callable, DeployError> {
         let ready = self.ready(revision).await?;
         let deployment = self.deployment(&revision.plugin);

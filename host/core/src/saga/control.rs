@@ -7,12 +7,13 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::attempt::new_id;
 use super::definition::Definition;
-use super::engine::{Engine, Parts, Poke, Replayed, replay};
+use super::engine::{Announced, Engine, Parts, Poke, Replayed, replay};
 use super::fact::{Blob, Fact, Order, Origin, What};
 use super::model::{Phase, Saga};
 use super::start::{self, Beginning, Started};
-use super::view::{Listed, Query, SagaPage, SagaStatus, Timeline};
+use super::view::{Listed, OpenSagas, Query, SagaPage, SagaStatus, Timeline};
 use super::{SagaError, engine, rows, view};
 use crate::event::{NewEvent, Origin as EventOrigin};
 use crate::limits::{publish, saga as limits};
@@ -73,6 +74,17 @@ pub struct SagaEvent {
     pub data: Bytes,
 }
 
+/// Sagas that have not ended, at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// They are driven, or queue for it.
+    pub active: usize,
+    /// A time or an event will wake them.
+    pub waiting: usize,
+    /// They go no further without a person.
+    pub paused: usize,
+}
+
 /// Where events go that are sent to sagas.
 pub const EVENTS: &str = "saga-events";
 
@@ -86,6 +98,22 @@ impl Sagas {
     }
 
     pub async fn start(&self, start: StartSaga) -> Result<Started, SagaError> {
+        self.start_with(new_id(self.0.now()), start).await
+    }
+
+    /// The same for one who waits: the saga's end is heard of without reading it.
+    pub async fn start_watched(&self, start: StartSaga) -> Result<(Started, Watch), SagaError> {
+        let id = new_id(self.0.now());
+        let announced = self.0.announced(id);
+        let started = self.start_with(id, start).await?;
+        let watch = match started.new {
+            true => Watch { sagas: self.clone(), id, announced, fresh: true },
+            false => self.watch(started.id),
+        };
+        Ok((started, watch))
+    }
+
+    async fn start_with(&self, id: Uuid, start: StartSaga) -> Result<Started, SagaError> {
         if start.input.len() > limits::INPUT_BYTES_MAX {
             return Err(SagaError::InputTooLarge { bytes: start.input.len() });
         }
@@ -98,6 +126,7 @@ impl Sagas {
         let revision = self.0.parts.plugins.saga_revision(&start.saga_type, None).await?;
         let revision = revision.ok_or_else(|| SagaError::NoType(start.saga_type.clone()))?;
         let beginning = Beginning {
+            id,
             saga_type: start.saga_type,
             revision: revision.number,
             correlation_id: start.correlation_id,
@@ -122,26 +151,11 @@ impl Sagas {
 
     /// The status as soon as it has ended or needs somebody, or as it is after `wait`.
     pub async fn wait(&self, id: Uuid, wait: Duration) -> Result<SagaStatus, SagaError> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let mut announced = self.0.announced(id);
-        loop {
-            let status = self.status(id).await?;
-            if status.rests_for_good() || tokio::time::Instant::now() >= deadline {
-                return Ok(status);
-            }
-            let elsewhere = async {
-                // Another host drives it, and does not tell.
-                match self.0.epoch() {
-                    Some(_) => std::future::pending().await,
-                    None => tokio::time::sleep(limits::LOOK_EVERY).await,
-                }
-            };
-            tokio::select! {
-                () = announced.changed() => {}
-                () = elsewhere => {}
-                () = tokio::time::sleep_until(deadline) => {}
-            }
-        }
+        self.watch(id).wait(wait).await
+    }
+
+    fn watch(&self, id: Uuid) -> Watch {
+        Watch { sagas: self.clone(), id, announced: self.0.announced(id), fresh: false }
     }
 
     pub async fn list(&self, query: &Query) -> Result<SagaPage, SagaError> {
@@ -151,13 +165,18 @@ impl Sagas {
     /// Rows of a saga from number `from` on.
     pub async fn timeline(&self, id: Uuid, from: u32, limit: usize) -> Result<Timeline, SagaError> {
         let (_, head) = rows::head(self.0.store(), id).await?.ok_or(SagaError::NotFound(id))?;
-        let definition = self.0.definition(&head.saga_type, head.revision).await?;
-        view::timeline(self.0.store(), id, (from, limit.clamp(1, limits::PAGE)), &head, &definition).await
+        let definition_of = async |revision| self.0.definition(&head.saga_type, revision).await;
+        view::timeline(self.0.store(), (id, &head), (from, limit.clamp(1, limits::PAGE)), definition_of).await
     }
 
-    /// How many sagas of a plugin have not ended, by revision, looking at up to [`limits::LOOKED_AT_MAX`].
-    pub async fn open_by_revision(&self, saga_type: &str) -> Result<Vec<(u32, u64)>, SagaError> {
-        Ok(view::open_by_revision(self.0.store(), saga_type).await?)
+    /// How many sagas of a plugin have not ended, looking at up to [`limits::LOOKED_AT_MAX`] of all plugins.
+    pub async fn open_by_revision(&self, saga_type: &str) -> Result<OpenSagas, SagaError> {
+        Ok(view::open_by_revision(self.0.store(), saga_type, limits::LOOKED_AT_MAX).await?)
+    }
+
+    /// Whether one of a plugin has not ended, looking at as many as it takes.
+    pub async fn has_open(&self, saga_type: &str) -> Result<bool, SagaError> {
+        Ok(view::has_open(self.0.store(), saga_type).await?)
     }
 
     /// Does what a person asks for, or says why it cannot be done.
@@ -183,7 +202,7 @@ impl Sagas {
             }
             tracing::info!(event_id = log_id::SAGA_ORDERED, saga = %id, ?command, by = order.by, "a saga was ordered");
             self.0.poke(id, Poke::default());
-            self.0.announce(id);
+            self.0.announce(&saga, &definition);
             return Ok(SagaStatus::of(&saga, &definition));
         }
         Err(SagaError::Commit(CommitError::Overloaded))
@@ -293,12 +312,60 @@ impl Sagas {
         let metrics = &self.0.parts.metrics;
         metrics.sagas_active.set(i64::try_from(self.0.active_count()).unwrap_or(i64::MAX));
         metrics.sagas_waiting.set(i64::try_from(self.0.registry.len()).unwrap_or(i64::MAX));
+        metrics.sagas_paused.set(i64::try_from(self.0.registry.need_person()).unwrap_or(i64::MAX));
+    }
+
+    /// How the sagas of this store are doing; `None` on a host that does not drive them.
+    pub fn load(&self) -> Option<Load> {
+        self.0.epoch()?;
+        let registry = &self.0.registry;
+        Some(Load { active: self.0.active_count(), waiting: registry.len(), paused: registry.need_person() })
     }
 
     /// Sagas of a type, newest last; see [`Sagas::list`].
     pub async fn of_type(&self, saga_type: &str, limit: usize) -> Result<Vec<Listed>, SagaError> {
         let query = Query { saga_type: Some(saga_type.into()), limit, ..Query::default() };
         Ok(self.list(&query).await?.sagas)
+    }
+}
+
+/// Waits for one saga.
+pub struct Watch {
+    sagas: Sagas,
+    id: Uuid,
+    announced: Announced,
+    /// It was there before the saga, so that nothing was missed.
+    fresh: bool,
+}
+
+impl Watch {
+    /// As [`Sagas::wait`].
+    pub async fn wait(mut self, wait: Duration) -> Result<SagaStatus, SagaError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let engine = &self.sagas.0;
+        loop {
+            if !std::mem::take(&mut self.fresh) {
+                let status = self.sagas.status(self.id).await?;
+                if status.rests_for_good() || tokio::time::Instant::now() >= deadline {
+                    return Ok(status);
+                }
+            }
+            let elsewhere = async {
+                // Another host drives it, and does not tell.
+                match engine.epoch() {
+                    Some(_) => std::future::pending().await,
+                    None => tokio::time::sleep(limits::LOOK_EVERY).await,
+                }
+            };
+            tokio::select! {
+                status = self.announced.next() => match status {
+                    Some(status) if status.rests_for_good() => return Ok(Arc::unwrap_or_clone(status)),
+                    _ => {}
+                },
+                () = elsewhere => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
     }
 }
 

@@ -106,7 +106,7 @@ async fn turn(engine: &Arc<Engine>, driven: &mut Driven) -> Result<Turn, Trouble
         },
     };
     if known.saga.has_ended() {
-        return Ok(over(engine, driven, &known.saga));
+        return Ok(over(engine, driven, &known));
     }
     let book = match engine.book(&known.saga.saga_type, known.saga.revision).await {
         Ok(book) => book,
@@ -153,7 +153,7 @@ async fn turn(engine: &Arc<Engine>, driven: &mut Driven) -> Result<Turn, Trouble
     }
     if known.saga.phase != Phase::Calling {
         driven.woken_by = None;
-        return Ok(rest(engine, driven, &known.saga));
+        return Ok(rest(engine, driven, &known));
     }
     let woken_by = driven.woken_by.take();
     let outcome = attempt::call(engine, &book, &known.saga, woken_by).await;
@@ -353,30 +353,31 @@ async fn without_plugin(
         return Ok(Turn::Again);
     }
     driven.pokes.clear();
-    Ok(rest(engine, driven, &known.saga))
+    Ok(rest(engine, driven, &known))
 }
 
-fn rest(engine: &Arc<Engine>, driven: &Driven, saga: &Saga) -> Turn {
+fn rest(engine: &Arc<Engine>, driven: &Driven, known: &Replayed) -> Turn {
+    let saga = &known.saga;
     if saga.has_ended() {
         engine.registry.remove(driven.id);
     } else {
         engine.registry.put(driven.id, Resting::of(saga));
     }
     if saga.has_ended() || saga.paused.is_some() || saga.phase == Phase::Stuck {
-        engine.announce(driven.id);
+        engine.announce(saga, &known.definition);
     }
     Turn::Rest
 }
 
 /// What comes for a saga that has ended is told to the log.
-fn over(engine: &Arc<Engine>, driven: &mut Driven, saga: &Saga) -> Turn {
+fn over(engine: &Arc<Engine>, driven: &mut Driven, known: &Replayed) -> Turn {
     if let Held::Ended(outcome) = std::mem::replace(&mut driven.held, Held::Nothing) {
         let (step, attempt) = (outcome.at, outcome.attempt);
         let event_id = log_id::SAGA_LATE_OUTCOME;
-        tracing::warn!(event_id, saga = %saga.id, step, attempt, what = ?outcome.what, "the saga has ended meanwhile");
+        tracing::warn!(event_id, saga = %driven.id, step, attempt, what = ?outcome.what, "the saga has ended meanwhile");
     }
     driven.pokes.clear();
-    rest(engine, driven, saga)
+    rest(engine, driven, known)
 }
 
 fn late(outcome: &Outcome, definition: &Definition) -> What {

@@ -22,6 +22,7 @@ use super::http::Network;
 use super::model::Saga;
 use super::registry::{Registry, Resting};
 use super::rows::{self, Activity, ENGINE, Head, Mark, OPEN, TODO};
+use super::view::SagaStatus;
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Position};
 use crate::limits::saga as limits;
@@ -32,7 +33,7 @@ use crate::log_id;
 use crate::metrics::Metrics;
 use crate::own::{self, document, guard};
 use crate::plugin::deploy::DeployError;
-use crate::plugin::descriptor::Descriptor;
+use crate::plugin::descriptor::{Descriptor, Kind};
 use crate::plugin::registry::Plugins;
 use crate::store::{Guard, Store, StoreError};
 use crate::stream::configs::StreamConfigs;
@@ -62,7 +63,8 @@ pub(super) struct Engine {
     queue: mpsc::Sender<Uuid>,
     pub(super) room: Arc<Semaphore>,
     pub(super) registry: Registry,
-    ended: Mutex<HashMap<Uuid, watch::Sender<()>>>,
+    /// Those who wait for a saga, and what they are told: how it is since it has ended, or needs somebody.
+    awaited: Mutex<HashMap<Uuid, watch::Sender<Option<Arc<SagaStatus>>>>>,
     /// What tells that this host drives sagas; `None` while it does not.
     epoch: watch::Sender<Option<Guard>>,
 }
@@ -115,7 +117,7 @@ impl Engine {
             queue,
             room: Arc::new(Semaphore::new(limits::DRIVEN_MAX)),
             registry: Registry::default(),
-            ended: Mutex::default(),
+            awaited: Mutex::default(),
             epoch: watch::Sender::new(None),
         });
         (engine, queued)
@@ -139,11 +141,11 @@ impl Engine {
         if let Some(definition) = locked(&self.definitions).get(&key) {
             return Ok(Arc::clone(definition));
         }
-        let record = self.parts.plugins.saga_revision(name, Some(revision)).await?;
-        let record = record.ok_or_else(|| BookError::Missing { name: name.into(), revision })?;
-        let broken = |why: String| BookError::Broken { name: name.into(), revision, why };
-        let descriptor =
-            Descriptor::parse(&record.descriptor, record.kind).map_err(|error| broken(error.to_string()))?;
+        let stored = self.parts.plugins.saga_descriptor(name, revision).await?;
+        let stored = stored.ok_or_else(|| BookError::Missing { name: name.into(), revision })?;
+        let damaged = || StoreError::Damaged { what: format!("the descriptor of revision {revision} of saga {name}") };
+        let text = std::str::from_utf8(&stored).map_err(|_| damaged())?;
+        let descriptor = Descriptor::parse(text, Kind::Saga).map_err(|_| damaged())?;
         let definition = Arc::new(Definition::of(&descriptor, revision));
         locked(&self.definitions).insert(key, Arc::clone(&definition));
         Ok(definition)
@@ -179,10 +181,9 @@ impl Engine {
         Ok(book)
     }
 
-    /// What is remembered of a plugin's revisions is dropped: it was removed, and may be deployed anew.
+    /// The code of a plugin that was removed is let go of.
     pub(super) fn forget(&self, name: &str) {
         locked(&self.books).retain(|(plugin, _), _| plugin != name);
-        locked(&self.definitions).retain(|(plugin, _), _| plugin != name);
     }
 
     /// Has a saga looked at soon, on this host if it drives sagas.
@@ -227,17 +228,17 @@ impl Engine {
         locked(&self.active).remove(&id);
     }
 
-    /// Tells those who wait for a saga that it has ended, or needs somebody.
-    pub(super) fn announce(&self, id: Uuid) {
-        if let Some(waiting) = locked(&self.ended).get(&id) {
-            waiting.send_replace(());
+    /// Tells those who wait for a saga how it is. They need not read it, which would cost more than all its steps.
+    pub(super) fn announce(&self, saga: &Saga, definition: &Definition) {
+        if let Some(waiting) = locked(&self.awaited).get(&saga.id) {
+            waiting.send_replace(Some(Arc::new(SagaStatus::of(saga, definition))));
         }
     }
 
-    /// Wakes whenever the saga was announced.
+    /// Hears of the saga from now on.
     pub(super) fn announced(self: &Arc<Self>, id: Uuid) -> Announced {
-        let mut ended = locked(&self.ended);
-        let changes = ended.entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
+        let mut awaited = locked(&self.awaited);
+        let changes = awaited.entry(id).or_insert_with(|| watch::Sender::new(None)).subscribe();
         Announced { engine: Arc::clone(self), id, changes }
     }
 
@@ -297,6 +298,7 @@ impl Engine {
             event_due: head.event_due_us.map(Timestamp),
             awaited: head.awaits.clone(),
             from: Position(head.from),
+            needs_person: head.activity == Activity::Paused,
         };
         self.registry.put(id, resting);
         if matches!(head.activity, Activity::Ready | Activity::Calling) {
@@ -394,25 +396,27 @@ async fn changed_elsewhere(engine: &Engine) {
     }
 }
 
-/// What tells that a saga has ended, or needs somebody.
+/// What tells how a saga is when that has changed.
 pub(super) struct Announced {
     engine: Arc<Engine>,
     id: Uuid,
-    changes: watch::Receiver<()>,
+    changes: watch::Receiver<Option<Arc<SagaStatus>>>,
 }
 
 impl Announced {
-    pub(super) async fn changed(&mut self) {
+    /// The next announcement.
+    pub(super) async fn next(&mut self) -> Option<Arc<SagaStatus>> {
         // The sender stays as long as there is a receiver.
         let _ = self.changes.changed().await;
+        self.changes.borrow_and_update().clone()
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        let mut ended = locked(&self.engine.ended);
-        if ended.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
-            ended.remove(&self.id);
+        let mut awaited = locked(&self.engine.awaited);
+        if awaited.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            awaited.remove(&self.id);
         }
     }
 }

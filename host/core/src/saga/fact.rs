@@ -192,6 +192,23 @@ pub enum CauseKind {
     Cancelled,
 }
 
+impl CauseKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CauseKind::Retry => "retry",
+            CauseKind::Reject => "reject",
+            CauseKind::Halt => "halt",
+            CauseKind::Crash => "crash",
+            CauseKind::Timeout => "timeout",
+            CauseKind::Contract => "contract",
+            CauseKind::Interrupted => "interrupted",
+            CauseKind::StepTimeout => "stepTimeout",
+            CauseKind::SagaTimeout => "sagaTimeout",
+            CauseKind::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What an attempt has brought about, beside its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effects {

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::attempt::new_id;
 use super::definition::{Correlation, SagaClock, StartsOn};
 use super::engine::{Engine, Poke};
 use super::fact::{Blob, Origin};
@@ -112,6 +113,7 @@ async fn start(engine: &Arc<Engine>, event: &Event, starter: &Starter) {
         return;
     };
     let beginning = || Beginning {
+        id: new_id(engine.now()),
         saga_type: starter.name.clone(),
         revision: starter.revision,
         correlation_id: Some(correlation_id.clone()),

@@ -25,7 +25,7 @@ pub mod view;
 
 use uuid::Uuid;
 
-pub use control::{Command, EVENTS, SagaEvent, Sagas, StartSaga};
+pub use control::{Command, EVENTS, Load, SagaEvent, Sagas, StartSaga, Watch};
 pub(crate) use engine::Parts;
 pub use next::Refused;
 pub use rows::{Activity, Head};

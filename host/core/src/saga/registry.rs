@@ -1,14 +1,14 @@
 //! Sagas at rest: what would make each of them go on. It is made from their heads when the host begins to drive
 //! them, so it needs no table of its own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::fact::Awaited;
-use super::model::Saga;
+use super::model::{Phase, Saga};
 use crate::clock::Timestamp;
 use crate::event::{Event, Position};
 
@@ -22,12 +22,16 @@ pub(super) struct Resting {
     pub(super) awaited: Option<Awaited>,
     /// The first event that it can be woken by.
     pub(super) from: Position,
+    /// It is paused, or its compensation has given up.
+    pub(super) needs_person: bool,
 }
 
 impl Resting {
     pub(super) fn of(saga: &Saga) -> Self {
         let (due, event_due) = saga.timers();
-        Self { saga_type: saga.saga_type.clone(), due, event_due, awaited: saga.awaited().cloned(), from: saga.from }
+        let needs_person = saga.paused.is_some() || saga.phase == Phase::Stuck;
+        let (saga_type, awaited) = (saga.saga_type.clone(), saga.awaited().cloned());
+        Self { saga_type, due, event_due, awaited, from: saga.from, needs_person }
     }
 
     fn is_empty(&self) -> bool {
@@ -49,6 +53,7 @@ struct Inner {
     /// By the type of the sagas.
     clocks: BTreeMap<String, EventClock>,
     by_key: HashMap<String, Vec<Uuid>>,
+    need_person: HashSet<Uuid>,
     /// Events before it were looked at: those that are waited for are told of the later ones.
     examined: Position,
 }
@@ -86,6 +91,9 @@ impl Registry {
         }
         if let Some(awaited) = &resting.awaited {
             inner.by_key.entry(awaited.key.clone()).or_default().push(id);
+        }
+        if resting.needs_person {
+            inner.need_person.insert(id);
         }
         if !resting.is_empty() {
             inner.resting.insert(id, resting);
@@ -174,6 +182,11 @@ impl Registry {
         self.inner().resting.len()
     }
 
+    /// Sagas that go no further without a person.
+    pub(super) fn need_person(&self) -> usize {
+        self.inner().need_person.len()
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,6 +194,7 @@ impl Registry {
 
 impl Inner {
     fn remove(&mut self, id: Uuid) {
+        self.need_person.remove(&id);
         let Some(resting) = self.resting.remove(&id) else { return };
         if let Some(due) = resting.due {
             self.due.remove(&(due, id));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::SagaError;
-use super::attempt::new_id;
 use super::call::Direction;
 use super::definition::Definition;
 use super::drive::Driven;
@@ -24,6 +23,8 @@ use crate::store::{Change, Rejection};
 
 /// What a saga begins with.
 pub(super) struct Beginning {
+    /// Its own, if there is none of this type and correlation id.
+    pub(super) id: Uuid,
     pub(super) saga_type: String,
     pub(super) revision: u32,
     /// Its own id without.
@@ -45,7 +46,7 @@ pub struct Started {
 
 pub(super) async fn begin(engine: &Arc<Engine>, beginning: Beginning) -> Result<Started, SagaError> {
     let definition = engine.definition(&beginning.saga_type, beginning.revision).await?;
-    let (id, now) = (new_id(engine.now()), engine.now());
+    let (id, now) = (beginning.id, engine.now());
     let correlation_id = beginning.correlation_id.unwrap_or_else(|| id.to_string());
     let saga_type = beginning.saga_type;
     let started = Fact {

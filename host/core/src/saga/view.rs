@@ -1,6 +1,7 @@
 //! What is shown of sagas.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -8,8 +9,9 @@ use uuid::Uuid;
 use super::SagaError;
 use super::call::Direction;
 use super::definition::{Definition, SagaClock};
-use super::fact::{Awaited, Cause, Fact, Origin};
-use super::model::{Saga, State};
+use super::engine::BookError;
+use super::fact::{Awaited, Cause, Fact, Origin, What};
+use super::model::{Phase, Saga, State};
 use super::rows::{self, Activity, ENDED, Head, OPEN};
 use crate::clock::Timestamp;
 use crate::limits::saga as limits;
@@ -234,20 +236,46 @@ fn matches(query: &Query, listed: &Listed, now: Timestamp) -> bool {
         && query.older_than_ms.is_none_or(|ms| age_us >= ms.saturating_mul(1_000))
 }
 
-pub(super) async fn open_by_revision(store: &dyn Store, saga_type: &str) -> Result<Vec<(u32, u64)>, StoreError> {
-    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+/// Sagas of one type that have not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenSagas {
+    pub by_revision: BTreeMap<u32, u64>,
+    /// There may be more: not all open sagas were looked at.
+    pub more: bool,
+}
+
+/// Looks at up to `limit` sagas of all types.
+pub(super) async fn open_by_revision(
+    store: &dyn Store,
+    saga_type: &str,
+    limit: usize,
+) -> Result<OpenSagas, StoreError> {
+    let mut open = OpenSagas::default();
     let mut after: Option<String> = None;
     let mut looked_at = 0;
     loop {
         let (found, more) = heads(store, OPEN, after.as_deref(), limits::PAGE).await?;
         looked_at += found.len();
         for listed in found.iter().filter(|listed| listed.head.saga_type == saga_type) {
-            *counts.entry(listed.head.revision).or_default() += 1;
+            *open.by_revision.entry(listed.head.revision).or_default() += 1;
         }
         after = found.last().map(|last| last.id.to_string());
-        if !more || looked_at >= limits::LOOKED_AT_MAX {
-            return Ok(counts.into_iter().collect());
+        if !more || looked_at >= limit {
+            open.more = more;
+            return Ok(open);
         }
+    }
+}
+
+pub(super) async fn has_open(store: &dyn Store, saga_type: &str) -> Result<bool, StoreError> {
+    let mut after: Option<String> = None;
+    loop {
+        let (found, more) = heads(store, OPEN, after.as_deref(), limits::PAGE).await?;
+        let is_there = found.iter().any(|listed| listed.head.saga_type == saga_type);
+        if is_there || !more {
+            return Ok(is_there);
+        }
+        after = found.last().map(|last| last.id.to_string());
     }
 }
 
@@ -264,18 +292,77 @@ pub struct Timeline {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineRow {
     pub number: u32,
-    pub facts: Vec<Fact>,
+    pub facts: Vec<TimelineFact>,
 }
 
+/// A fact, and where the saga was: most facts do not name their step themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineFact {
+    pub at_us: i64,
+    pub what: What,
+    /// Index of the step that it is about; none for the start.
+    pub step: Option<usize>,
+    pub direction: Direction,
+    /// The attempt that is under way, or was the last one; 0 before the first.
+    pub attempt: u32,
+    /// What the saga is after it.
+    pub state: State,
+    /// When the next attempt begins, if this one has failed and there is a next one.
+    pub retry_at_us: Option<i64>,
+}
+
+/// Rows from number `from` on. The saga is replayed up to them: what a fact is about follows from those before it.
 pub(super) async fn timeline(
     store: &dyn Store,
-    id: Uuid,
+    (id, head): (Uuid, &Head),
     (from, limit): (u32, usize),
-    head: &Head,
-    definition: &Definition,
+    definition_of: impl AsyncFn(u32) -> Result<Arc<Definition>, BookError>,
 ) -> Result<Timeline, SagaError> {
-    let rows = rows::rows(store, id, from, limit).await?;
-    let rows: Vec<_> = rows.into_iter().map(|(number, facts)| TimelineRow { number, facts }).collect();
-    let next = rows.last().map(|last| last.number + 1).filter(|next| *next < head.rows);
-    Ok(Timeline { rows, next, steps: definition.steps.iter().map(|step| step.name.clone()).collect() })
+    let until = u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(from).min(head.rows);
+    let stored = rows::rows(store, id, 0, until as usize).await?;
+    let damaged = || StoreError::Damaged { what: format!("the rows of saga {id}") };
+    let mut timeline = Timeline { next: (until < head.rows).then_some(until), ..Timeline::default() };
+    let mut known: Option<(Saga, Arc<Definition>)> = None;
+    for (number, facts) in stored {
+        let mut told = Vec::with_capacity(facts.len());
+        for fact in facts {
+            if let Some(revision) = fact.what.revision() {
+                let definition = definition_of(revision).await?;
+                known = match known.take() {
+                    Some((saga, _)) => Some((saga, definition)),
+                    None => Saga::begin(id, &fact, &definition).map(|saga| (saga, definition)),
+                };
+            }
+            let (saga, definition) = known.as_mut().ok_or_else(damaged)?;
+            told.push(TimelineFact::of(fact, saga, definition));
+        }
+        if number >= from {
+            timeline.rows.push(TimelineRow { number, facts: told });
+        }
+    }
+    if let Some((_, definition)) = known {
+        timeline.steps = definition.steps.iter().map(|step| step.name.clone()).collect();
+    }
+    Ok(timeline)
+}
+
+impl TimelineFact {
+    /// Moves the saga on by the fact.
+    fn of(fact: Fact, saga: &mut Saga, definition: &Definition) -> Self {
+        let before = (saga.at, saga.direction(), saga.attempt);
+        // Each was checked before it was stored; that it was started is known already.
+        let _ = saga.apply(&fact, definition);
+        let (step, direction, attempt) = match &fact.what {
+            What::Started { .. } => (None, Direction::Execute, 0),
+            What::AttemptStarted { step, direction, attempt } | What::Late { step, direction, attempt, .. } => {
+                (usize::try_from(*step).ok(), *direction, *attempt)
+            }
+            _ => (Some(before.0), before.1, before.2),
+        };
+        let retry_at_us = match (&fact.what, &saga.phase) {
+            (What::Failed { .. }, Phase::Retry { at }) => Some(at.0),
+            _ => None,
+        };
+        Self { at_us: fact.at_us, what: fact.what, step, direction, attempt, state: saga.state, retry_at_us }
+    }
 }

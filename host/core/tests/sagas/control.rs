@@ -107,7 +107,7 @@ async fn a_faulty_plugin_pauses_its_saga_which_goes_on_with_a_mended_revision() 
     let revision = Some(bench.host.plugins.get("order").unwrap().current.number);
     let refused = bench.host.sagas.command(id, &Command::Resume { revision }, order()).await;
     assert!(matches!(refused, Err(SagaError::OtherSteps { .. })), "{refused:?}");
-    assert_eq!(bench.host.sagas.open_by_revision("order").await.unwrap().len(), 1);
+    assert_eq!(bench.host.sagas.open_by_revision("order").await.unwrap().by_revision.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

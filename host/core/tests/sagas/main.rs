@@ -5,4 +5,5 @@
 mod bench;
 mod control;
 mod faults;
+mod shown;
 mod waits;
