@@ -306,6 +306,8 @@ pub mod saga {
     pub const OPEN_MAX: usize = 1_000_000;
     /// That are driven at a time; the others queue. Each has an instance while a step of it runs.
     pub const DRIVEN_MAX: usize = 256;
+    /// That are driven or queue for it, above which events start no more.
+    pub const ACTIVE_MAX: usize = 4_096;
     /// Instances of one revision that are kept warm.
     pub const WARM_MAX: usize = 64;
     pub const INPUT_BYTES_MAX: usize = 256 * KIB;
@@ -357,6 +359,11 @@ pub mod saga {
     pub const PAGE: usize = 1_000;
     /// Attempts to change one while something else does.
     pub const TRIES_MAX: usize = 50;
+    /// How long sagas that have ended are kept if their plugin says nothing: 30 days.
+    pub const KEEP_ENDED_MS: u64 = 30 * 24 * 3_600_000;
+    /// Between two looks for those whose time is over, and how many one look forgets.
+    pub const SWEEP_EVERY_US: i64 = 60_000_000;
+    pub const SWEPT_MAX: usize = 1_000;
     /// After the store did not answer.
     pub const RETRY: Duration = Duration::from_secs(1);
     /// Between two looks for what other hosts have changed.

@@ -12,15 +12,15 @@ use super::definition::Definition;
 use super::engine::{Announced, Engine, Parts, Poke, Replayed, replay};
 use super::fact::{Blob, Fact, Order, Origin, What};
 use super::model::{Phase, Saga};
+use super::rows::Activity;
 use super::start::{self, Beginning, Started};
 use super::view::{Listed, OpenSagas, Query, SagaPage, SagaStatus, Timeline};
-use super::{SagaError, engine, rows, view};
+use super::{SagaError, engine, rows, sweep, view};
 use crate::event::{NewEvent, Origin as EventOrigin};
 use crate::limits::{publish, saga as limits};
 use crate::log::commit::CommitError;
 use crate::log::publish::Append;
 use crate::log_id;
-use crate::own::{self, document};
 use crate::record::GenerationId;
 use crate::store::{Appended, Change, Rejection};
 
@@ -293,13 +293,16 @@ impl Sagas {
         if head.activity != rows::Activity::Ended {
             return Err(SagaError::State { id, why: super::Refused::NotEnded, state: head.state });
         }
-        let mut documents = rows::removal(id, &head);
-        let last = documents.split_off(documents.len().min(crate::limits::commit::DOCUMENTS_MAX));
-        debug_assert!(last.is_empty(), "a saga has fewer rows");
-        let guard = own::guard(rows::ENDED, id.to_string(), Some(stored));
-        documents.push(document(rows::ENDED, id.to_string(), None));
-        self.0.parts.committer.commit(own::unit(vec![guard], documents)).await?;
-        Ok(())
+        if self.0.epoch().is_some() {
+            // An event that has started it is not looked at again.
+            self.0.store_place(self.0.registry.position()).await?;
+        }
+        sweep::forget(&self.0, id, &head, stored).await
+    }
+
+    /// Forgets some of those that have ended and whose time is over, as the host does by itself now and then.
+    pub async fn sweep(&self) -> Result<usize, SagaError> {
+        sweep::sweep(&self.0).await
     }
 
     /// Drops what is remembered of a plugin that was removed.
@@ -359,7 +362,8 @@ impl Watch {
             };
             tokio::select! {
                 status = self.announced.next() => match status {
-                    Some(status) if status.rests_for_good() => return Ok(Arc::unwrap_or_clone(status)),
+                    Some(status) if status.activity == Activity::Ended => return Ok(Arc::unwrap_or_clone(status)),
+                    // Whoever it waited for may have come meanwhile, so that it is looked at.
                     _ => {}
                 },
                 () = elsewhere => {}
