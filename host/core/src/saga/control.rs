@@ -290,7 +290,7 @@ impl Sagas {
     /// Forgets a saga that has ended, and its timeline.
     pub async fn forget(&self, id: Uuid) -> Result<(), SagaError> {
         let (stored, head) = rows::head(self.0.store(), id).await?.ok_or(SagaError::NotFound(id))?;
-        if head.activity != rows::Activity::Ended {
+        if head.activity != Activity::Ended {
             return Err(SagaError::State { id, why: super::Refused::NotEnded, state: head.state });
         }
         if self.0.epoch().is_some() {
