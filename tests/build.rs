@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("user-statistics", "plugins/examples-rust"),
         ("welcome", "plugins/examples-rust"),
         ("user-v1-to-v3", "plugins/examples-rust"),
+        ("order-fulfillment", "plugins/examples-rust"),
+        ("overdue-flights", "plugins/examples-rust"),
     ] {
         guest::build(package, &[], &[SDK[0], SDK[1], source], &guests.join(format!("{package}.wasm")))?;
     }

@@ -67,7 +67,7 @@ fn approve(context: &mut StepContext) -> Result<Outcome, Failure> {
         yes: bool,
     }
     let Some(event) = context.woken_by() else {
-        return Ok(Wait::for_event("trip.answered").but_a_while(Duration::from_secs(1)).into());
+        return Ok(Wait::for_event("trip.answered").but_a_while(context, Duration::from_secs(1)).into());
     };
     if event.decode::<Answer>()?.yes {
         Ok(Outcome::done())

@@ -108,6 +108,13 @@ impl<'a> StepContext<'a> {
         self.called.deadline_us
     }
 
+    /// The time by the saga's clock, in microseconds since the Unix epoch: the host's, or that of the events
+    /// ([`Descriptor::on_event_time`](crate::Descriptor::on_event_time)).
+    pub fn now_us(&self) -> u64 {
+        let now = self.called.attributes.iter().find(|(name, _)| name == "now-us");
+        now.and_then(|(_, now)| now.parse().ok()).unwrap_or(0)
+    }
+
     /// What else the host says.
     pub fn attributes(&self) -> &'a [(String, String)] {
         &self.called.attributes

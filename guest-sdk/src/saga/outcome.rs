@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Failure, env};
+use super::StepContext;
+use crate::Failure;
 
 /// What becomes of a step that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +44,10 @@ impl Wait {
         Self { until_us: Some(until_us), ..Self::default() }
     }
 
-    /// For a while, by the host's clock. A saga on the clock of events has to say a time instead.
-    pub fn a_while(duration: Duration) -> Self {
+    /// For a while, by the saga's clock.
+    pub fn a_while(context: &StepContext, duration: Duration) -> Self {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self::until_us(env::now_us().saturating_add(us))
+        Self::until_us(context.now_us().saturating_add(us))
     }
 
     /// For an event of this type whose key is the saga's correlation id. One that came after the saga began, or was
@@ -69,10 +70,10 @@ impl Wait {
         self
     }
 
-    /// Not longer than a while, by the host's clock.
+    /// Not longer than a while, by the saga's clock.
     #[must_use]
-    pub fn but_a_while(self, duration: Duration) -> Self {
-        let Self { until_us, .. } = Self::a_while(duration);
+    pub fn but_a_while(self, context: &StepContext, duration: Duration) -> Self {
+        let Self { until_us, .. } = Self::a_while(context, duration);
         Self { until_us, ..self }
     }
 }

@@ -94,6 +94,10 @@ impl Bench {
         &mut self.memory.saga
     }
 
+    pub(super) fn now_us(&self) -> u64 {
+        self.memory.now_us
+    }
+
     pub(super) fn name(&self) -> &str {
         self.memory.descriptor.name()
     }

@@ -73,7 +73,8 @@ impl<S: Saga> SagaHarness<S> {
         self
     }
 
-    /// What [`env::now_us`](crate::env::now_us) answers from here on.
+    /// What [`env::now_us`](crate::env::now_us) and [`StepContext::now_us`](crate::StepContext::now_us) answer from here
+    /// on.
     pub fn set_now_us(&mut self, now_us: u64) {
         self.bench.set_now(now_us);
     }
@@ -188,7 +189,7 @@ impl<S: Saga> SagaHarness<S> {
             output,
             woken_by: woken_by.as_ref().map(|event| event.event.clone()),
             deadline_us: u64::MAX,
-            attributes: Vec::new(),
+            attributes: vec![("now-us".to_owned(), self.bench.now_us().to_string())],
         };
         self.bench.call(woken_by.into_iter().collect(), |_| saga::attempt::<S>(&called, direction))
     }
