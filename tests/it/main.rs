@@ -39,5 +39,6 @@ mod read_models;
 mod receipts;
 mod replays;
 mod schedules;
+mod sagas;
 mod schemas;
 mod tidy;
