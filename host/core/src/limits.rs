@@ -353,6 +353,8 @@ pub mod saga {
     pub const PAGE: usize = 1_000;
     /// Attempts to change one while something else does.
     pub const TRIES_MAX: usize = 50;
+    /// A call that waits for the end of a saga; who wants to wait longer asks again.
+    pub const WAIT_MS_MAX: u64 = 60_000;
     /// After the store did not answer.
     pub const RETRY: Duration = Duration::from_secs(1);
     /// Between two looks for what other hosts have changed.
