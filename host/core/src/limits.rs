@@ -364,6 +364,8 @@ pub mod saga {
     /// Between two looks for those whose time is over, and how many one look forgets.
     pub const SWEEP_EVERY_US: i64 = 60_000_000;
     pub const SWEPT_MAX: usize = 1_000;
+    /// A call that waits for the end of a saga; who wants to wait longer asks again.
+    pub const WAIT_MS_MAX: u64 = 60_000;
     /// After the store did not answer.
     pub const RETRY: Duration = Duration::from_secs(1);
     /// Between two looks for what other hosts have changed.

@@ -11,6 +11,7 @@ use wasmill_core::plugin::settings::Settings;
 use wasmill_core::plugin::setup::{Setup, SetupChange};
 use wasmill_core::plugin::status::PluginStatus;
 use wasmill_core::record::RevisionRecord;
+use wasmill_core::saga::view::OpenSagas;
 
 use crate::app::App;
 use crate::errors::report;
@@ -78,6 +79,36 @@ pub(crate) async fn list(app: &App) -> Result<Vec<PluginStatus>, Problem> {
         }
     }
     Ok(list)
+}
+
+/// How a plugin is, with its sagas.
+pub(crate) struct Overview {
+    pub(crate) status: PluginStatus,
+    /// Those that have not ended, if it is a saga.
+    pub(crate) open_sagas: Option<OpenSagas>,
+}
+
+pub(crate) async fn overview(app: &App, name: &str) -> Result<Overview, Problem> {
+    let status = status(app, name).await?;
+    let open_sagas = match status.record.kind {
+        Kind::Saga => Some(app.host.sagas.open_by_revision(name).await.map_err(report)?),
+        Kind::Projection | Kind::Handler | Kind::Upcaster => None,
+    };
+    Ok(Overview { status, open_sagas })
+}
+
+/// One with sagas that have not ended is removed by force only: they need its code.
+pub(crate) async fn remove(app: &App, name: &str, force: bool) -> Result<(), Problem> {
+    let is_saga = app.host.plugins.get(name).is_ok_and(|plugin| plugin.kind == Kind::Saga);
+    if is_saga && !force && app.host.sagas.has_open(name).await.map_err(report)? {
+        let message = format!("sagas of `{name}` have not ended");
+        return Err(Problem::new(Code::PluginInUse, message));
+    }
+    app.host.plugins.remove(name).await.map_err(report)?;
+    if is_saga {
+        app.host.sagas.forget_type(name);
+    }
+    Ok(())
 }
 
 /// Those that can be asked now, for who looks at the host: how far a handler is, the store may have to say, and
@@ -235,9 +266,9 @@ pub(crate) async fn want(
     app: &App,
     name: &str,
     wanted: wasmill_core::plugin::settings::Wanted,
-) -> Result<PluginStatus, Problem> {
+) -> Result<Overview, Problem> {
     app.host.plugins.change_settings(name, |settings| settings.wanted = wanted).await.map_err(report)?;
-    status(app, name).await
+    overview(app, name).await
 }
 
 /// Waits until it has worked off what the log has now, and pauses it; `false` when the time was not enough.

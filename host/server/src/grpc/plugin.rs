@@ -108,7 +108,8 @@ impl PluginService for PluginApi {
         &self,
         request: Request<proto::RemovePluginRequest>,
     ) -> Result<Response<proto::RemovePluginResponse>, Status> {
-        self.0.host.plugins.remove(&request.into_inner().name).await.map_err(refuse)?;
+        let proto::RemovePluginRequest { name, force } = request.into_inner();
+        plugins::remove(&self.0, &name, force).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(proto::RemovePluginResponse {}))
     }
 
@@ -127,7 +128,7 @@ impl PluginService for PluginApi {
         &self,
         request: Request<proto::GetPluginStatusRequest>,
     ) -> Result<Response<proto::GetPluginStatusResponse>, Status> {
-        let plugin = plugins::status(&self.0, &request.into_inner().name).await;
+        let plugin = plugins::overview(&self.0, &request.into_inner().name).await;
         let plugin = plugin.map_err(|problem| status(&problem))?;
         Ok(Response::new(proto::GetPluginStatusResponse { status: Some(convert::plugin_status(&plugin)) }))
     }

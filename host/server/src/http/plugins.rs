@@ -71,10 +71,11 @@ pub(super) async fn show(
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     InPath(name): InPath<String>,
-    params: Params,
+    mut params: Params,
 ) -> Result<StatusCode, Refusal> {
+    let force = params.flag("force").unwrap_or(false);
     params.finish()?;
-    app.host.plugins.remove(&name).await.map_err(failed)?;
+    plugins::remove(&app, &name, force).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
