@@ -28,6 +28,7 @@ impl Saga for Travel {
             .secret("hotel-key")
             .appends_to("trips")
             .saga_timeout(Duration::from_secs(3_600))
+            .keep_ended(Duration::from_secs(60))
             .starts_on(StartsOn::types(["trip.wanted"]).in_streams(["trip-*"]).correlated_by("data.id"))
     }
 
@@ -205,6 +206,7 @@ fn the_descriptor_says_what_the_steps_are() {
             ],
             "saga": {
                 "timeoutMs": 3_600_000,
+                "keepEndedMs": 60_000,
                 "startsOn": [{ "streams": ["trip-*"], "types": ["trip.wanted"], "correlation": "data.id" }],
             },
             "capabilities": ["http:POST {hotel}/*", "secret:hotel-key", "append:trips"],

@@ -38,7 +38,7 @@ mod queues;
 mod read_models;
 mod receipts;
 mod replays;
-mod schedules;
 mod sagas;
+mod schedules;
 mod schemas;
 mod tidy;

@@ -101,7 +101,7 @@ async fn a_partner_that_misbehaves_ends_a_saga_as_declared() {
         ("hangs", Kind::Hang, "timeout"),
         ("floods", Kind::Answer { bytes: 100_000_000 }, "http.too-large"),
         ("redirects", Kind::Redirect { to: "http://other.example/ship".into() }, "http.refused"),
-        ("hangs-up", Kind::HangUp, "http.connect"),
+        ("hangs-up", Kind::HangUp, "http.broken"),
         ("fails", Kind::Status { status: 500 }, "http.500"),
     ];
     let mut sagas = Vec::new();

@@ -17,6 +17,8 @@ pub(super) struct Options {
     clock: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     starts_on: Vec<StartsOn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_ended_ms: Option<u64>,
 }
 
 /// Events that start a saga: every list that is given must match.
@@ -70,8 +72,15 @@ impl Descriptor {
         self
     }
 
-    /// Waits and time-outs of a saga are in the time of the log's events instead of the host's: replaying a year in a
-    /// minute fires a year's timers.
+    /// How long a saga that has ended can be looked at. 30 days by default. Sagas only.
+    #[must_use]
+    pub fn keep_ended(mut self, time: Duration) -> Self {
+        self.saga.get_or_insert_default().keep_ended_ms = Some(millis(time));
+        self
+    }
+
+    /// Waits and time-outs of a saga are in the time of events instead of the host's, those of the streams that it
+    /// [starts on](Self::starts_on): replaying a year in a minute fires a year's timers.
     #[must_use]
     pub fn on_event_time(mut self) -> Self {
         self.saga.get_or_insert_default().clock = Some("event");
