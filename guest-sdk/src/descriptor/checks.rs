@@ -44,6 +44,9 @@ impl Descriptor {
         if let Some(capability) = self.capabilities.iter().find(|name| !name.starts_with(APPEND)) {
             return Some(format!("there is no capability `{capability}`; there is `{APPEND}PATTERN`, for streams"));
         }
+        if self.lifts.len() > 256 {
+            return Some(format!("{} lifts are declared, at most 256 may be", self.lifts.len()));
+        }
         for lift in &self.lifts {
             let (from, to) = (lift.version, lift.to_version);
             if from == 0 || (lift.to_type.is_none() && to <= from) {
