@@ -413,8 +413,11 @@ pub mod plugin {
     pub const DESCRIPTION_BYTES_MAX: usize = 1_000;
     pub const SUBSCRIPTIONS_MAX: usize = 32;
     pub const COLLECTIONS_MAX: usize = 64;
-    /// Settings, schemas, lifts or steps of one plugin.
+    /// Settings, schemas or steps of one plugin.
     pub const ENTRIES_MAX: usize = 64;
+    /// Lifts of one upcaster. A specification raises the versions of all its types at once: CDEvents has some
+    /// fifty of them, in three versions.
+    pub const LIFTS_MAX: usize = 256;
     pub const CAPABILITIES_MAX: usize = 16;
     /// Each index costs a document more for each document that changes.
     pub const INDEXES_MAX: usize = 16;
