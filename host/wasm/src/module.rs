@@ -173,8 +173,9 @@ impl SagaGuest for Running {
         };
         // Dropped while it runs, as it is when an attempt takes too long, this ends the guest with all that it
         // has, a request under way included.
-        let (instance, call, outcome) = self.shared.threads.run(step).await;
+        let (instance, call, outcome) = self.shared.threads.run(lane(&self.crashed), step).await;
         self.instance = instance;
+        self.ended(&outcome);
         (call, outcome)
     }
 
