@@ -13,6 +13,7 @@ mod hostile;
 mod lies;
 mod limits;
 mod refusals;
+mod saga_examples;
 mod sagas;
 mod upcasters;
 mod world;
