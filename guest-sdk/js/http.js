@@ -2,7 +2,7 @@ import { decode, encode } from "./bytes.js";
 import { Reject, Retry } from "./failure.js";
 import { imported } from "./host.js";
 
-/** What will never work if it does not now. */
+/** What may work later, as it is. */
 const TRANSIENT = new Set(["http.connect", "http.broken", "http.timeout"]);
 /** Characters of a body that stand in a failure. */
 const SHOWN = 200;
@@ -60,10 +60,11 @@ export const http = {
     try {
       return new Response(imported().http.send({ method, url, headers: Object.entries(headers), body: bytes, timeoutMs }));
     } catch (thrown) {
-      // What the contract throws is a record; anything else is a mistake.
-      if (typeof thrown?.code !== "string") throw thrown;
-      const Failure = TRANSIENT.has(thrown.code) ? Retry : Reject;
-      throw new Failure(thrown.code, thrown.message);
+      // The error of the contract comes within one of JavaScript; any other is a mistake.
+      const error = thrown?.payload;
+      if (typeof error?.code !== "string") throw thrown;
+      const Failure = TRANSIENT.has(error.code) ? Retry : Reject;
+      throw new Failure(error.code, error.message);
     }
   },
 

@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 
 const bytes = (text) => new Uint8Array(Buffer.from(text));
 const json = (value) => bytes(JSON.stringify(value));
+const within = (payload) => Object.assign(new Error("see error.payload"), { payload });
 const parsed = (found) => (found === undefined || found.length === 0 ? undefined : JSON.parse(Buffer.from(found)));
 
 /**
@@ -144,8 +145,7 @@ export class SagaHarness {
         send: (request) => {
           const body = Buffer.from(request.body).toString();
           this.sent.push({ ...request, headers: Object.fromEntries(request.headers), body });
-          if (this.#answer === undefined) throw { code: "http.connect", message: "nobody answers: give `answer`" };
-          const { status = 200, headers = {}, body: answered = "" } = this.#answer(this.sent.at(-1));
+          const { status = 200, headers = {}, body: answered = "" } = this.#answered(this.sent.at(-1));
           return { status, headers: Object.entries(headers), body: bytes(answered) };
         },
       },
@@ -161,6 +161,16 @@ export class SagaHarness {
       env: { nowUs: () => this.nowUs, random: (length) => new Uint8Array(length) },
       log: { write: (level, message, fields) => this.log.push({ level, message, fields }) },
     };
+  }
+
+  /** As QuickJS does, throws an error of the contract within one of JavaScript. */
+  #answered(request) {
+    if (this.#answer === undefined) throw within({ code: "http.connect", message: "nobody answers: give `answer`" });
+    try {
+      return this.#answer(request);
+    } catch (thrown) {
+      throw thrown instanceof Error ? thrown : within(thrown);
+    }
   }
 
   #default(name) {

@@ -14,6 +14,7 @@ mod hostile;
 mod lies;
 mod limits;
 mod refusals;
+mod saga_examples;
 mod sagas;
 mod upcasters;
 mod world;

@@ -1,7 +1,6 @@
 //! Sagas: what a step is given and leaves behind, and that it holds nothing while it waits.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use wasmill_core::clock::{ManualClock, Timestamp};
 use wasmill_core::event::NewEvent;
-use wasmill_core::guest::{GuestEngine, GuestEnvironment, GuestError, GuestModule, SagaGuest};
+use wasmill_core::guest::{GuestEnvironment, GuestError, GuestModule, SagaGuest};
 use wasmill_core::handler::outbox::{Outbox, OutboxError};
 use wasmill_core::limits::plugin::{LOG_LINES_PER_CALL_MAX, OUTBOX_EVENTS_MAX};
 use wasmill_core::limits::saga::{DATA_BYTES_MAX, OUTPUT_BYTES_MAX};
@@ -22,13 +21,13 @@ use wasmill_core::saga::call::{DataError, Direction, SagaData, StepCall, StepCon
 use wasmill_core::saga::http::{Gate, HttpClient, HttpError, HttpRequest, HttpResponse, HttpRules, Network};
 use wasmill_wasm::{WasmConfig, WasmEngine};
 
-use crate::support::{built, compiled, engine_with, event_of};
+use crate::support::{compiled, engine_with, event_of};
 
 const DEADLINE: Duration = Duration::from_millis(500);
 /// Looks at something that another thread is about to do.
 const LOOKS_MAX: usize = 100_000;
 
-fn engine() -> WasmEngine {
+pub(crate) fn engine() -> WasmEngine {
     engine_with(WasmConfig { call_deadline: DEADLINE, ..WasmConfig::default() })
 }
 
@@ -49,11 +48,11 @@ async fn start(module: &Arc<dyn GuestModule>) -> Result<Running, GuestError> {
 }
 
 /// An attempt at step `one`, whose input says what to do.
-fn call(tasks: &Value) -> StepCall {
+pub(crate) fn call(tasks: &Value) -> StepCall {
     call_with(tasks, Network::default())
 }
 
-fn call_with(tasks: &Value, network: Network) -> StepCall {
+pub(crate) fn call_with(tasks: &Value, network: Network) -> StepCall {
     let gate = Arc::new(Gate::new(network, ["http:GET,POST http://partner.example/*"].into_iter()));
     let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
     let deadline = Timestamp(60_000_000);
@@ -249,9 +248,9 @@ async fn an_attempt_that_was_ended_comes_back_with_what_it_had() {
 /// Hands each request to the test, which answers when it likes.
 struct Partner(mpsc::Sender<Asked>);
 
-struct Asked {
-    request: HttpRequest,
-    answer: oneshot::Sender<Result<HttpResponse, HttpError>>,
+pub(crate) struct Asked {
+    pub(crate) request: HttpRequest,
+    pub(crate) answer: oneshot::Sender<Result<HttpResponse, HttpError>>,
 }
 
 #[async_trait]
@@ -263,12 +262,12 @@ impl HttpClient for Partner {
     }
 }
 
-fn partner() -> (Network, mpsc::Receiver<Asked>) {
+pub(crate) fn partner() -> (Network, mpsc::Receiver<Asked>) {
     let (asked, asks) = mpsc::channel(8);
     (Network { client: Some(Arc::new(Partner(asked))), ..Network::default() }, asks)
 }
 
-fn ok(body: &'static str) -> Result<HttpResponse, HttpError> {
+pub(crate) fn ok(body: &'static str) -> Result<HttpResponse, HttpError> {
     Ok(HttpResponse { status: 201, headers: Vec::new(), body: Bytes::from_static(body.as_bytes()) })
 }
 
@@ -363,70 +362,4 @@ async fn start_soon(module: &Arc<dyn GuestModule>) -> Running {
         tokio::task::yield_now().await;
     }
     panic!("no place has come free: {full:?}");
-}
-
-/// The example in both languages. What builds the one in JavaScript may not be there.
-#[tokio::test]
-async fn the_example_asks_its_partner_in_every_language() {
-    let in_javascript =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/examples-js/dist/order-fulfillment.wasm");
-    let mut components = vec![built("order-fulfillment")];
-    match std::fs::read(&in_javascript) {
-        Ok(component) => components.push(component.into()),
-        Err(_) => skipped("plugins/examples-js is not built"),
-    }
-    for component in components {
-        let module = engine().compile(component).await.unwrap();
-        let descriptor = Descriptor::parse(&module.describe().await.unwrap(), module.kind()).unwrap();
-        assert_eq!((descriptor.steps.len(), descriptor.steps[0].attempt_timeout_ms), (3, 5_000));
-        let log = Arc::new(PluginLog::new("test"));
-        let config: Arc<[(String, String)]> =
-            vec![("partner".to_owned(), "http://partner.example/v1/".to_owned())].into();
-        let environment = GuestEnvironment { config, log: Arc::clone(&log), memory_bytes_max: None };
-        let mut guest = module.start_saga(environment).await.unwrap();
-        let order = json!({ "orderId": "o-1", "items": [{ "sku": "Nüsse", "quantity": 2 }], "amount": 250 });
-        let mut ask = async |step: &str, direction: Direction, answer: Result<HttpResponse, HttpError>| {
-            let (network, mut asks) = partner();
-            let mut call = call_with(&json!([]), network);
-            (call.direction, call.context.step) = (direction, step.into());
-            call.context.input = serde_json::to_vec(&order).unwrap().into();
-            let answering = async {
-                let Asked { request, answer: asked } = asks.recv().await.unwrap();
-                asked.send(answer).unwrap();
-                request
-            };
-            let ((_, outcome), request) = tokio::join!(guest.step(call), answering);
-            assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap()["items"], order["items"]);
-            assert!(request.headers.contains(&("idempotency-key".into(), "saga-1/one".into())), "{step}");
-            (request.url, outcome)
-        };
-        let done = || ok(r#"{"reference":"r-1","effect":true}"#);
-        let failed = |status| Ok(HttpResponse { status, ..HttpResponse::default() });
-        for (step, direction, path) in [
-            ("reserve-inventory", Direction::Execute, "reserve"),
-            ("ship", Direction::Execute, "ship"),
-            ("authorize-payment", Direction::Compensate, "void"),
-        ] {
-            let (url, outcome) = ask(step, direction, done()).await;
-            assert_eq!(url, format!("http://partner.example/v1/{path}"));
-            let StepOutcome::Completed(output) = outcome.unwrap() else { panic!("{step} was suspended") };
-            assert_eq!(&output[..], br#"{"reference":"r-1"}"#);
-        }
-        let timeout = Err(HttpError { code: "http.timeout", message: "too late".into() });
-        for (answer, disposition, code) in [
-            (failed(402), "reject", "payment.declined"),
-            (failed(503), "retry", "http.503"),
-            (timeout, "retry", "http.timeout"),
-        ] {
-            let (_, outcome) = ask("authorize-payment", Direction::Execute, answer).await;
-            let Err(GuestError::Failed(failure)) = outcome else { panic!("{outcome:?}") };
-            assert_eq!((failure.disposition.as_str(), failure.code.as_str()), (disposition, code));
-        }
-        assert_eq!(log.tail(usize::MAX, Level::Info)[0].message, "reserve: r-1");
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped in part: {why}");
 }
