@@ -12,7 +12,14 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const COMMON = ["log", "config", "event-details"];
 const STATE = [...COMMON, "state", "state-json"];
-const IMPORTS = { projection: STATE, handler: [...STATE, "env", "outbox-json"], upcaster: COMMON };
+const IMPORTS = {
+  projection: STATE,
+  handler: [...STATE, "env", "outbox-json"],
+  upcaster: COMMON,
+  saga: [...COMMON, "env", "outbox", "saga-data", "http"],
+};
+/** A saga has no batches: there is one form of it. */
+const form = (kind) => (kind === "saga" ? "" : "-json");
 
 const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
 
@@ -21,7 +28,7 @@ function entry(kind, plugin) {
   const imports = IMPORTS[kind].map((name) => `import ${camel(name)} from "wasmill:plugin/${name}@0.1.0";`);
   return `${imports.join("\n")}
 import plugin from ${JSON.stringify(plugin)};
-export const { descriptor, ${kind}Json } = plugin.on({ ${IMPORTS[kind].map(camel).join(", ")} });`;
+export const { descriptor, ${camel(kind + form(kind))} } = plugin.on({ ${IMPORTS[kind].map(camel).join(", ")} });`;
 }
 
 const [source, output] = process.argv.slice(2);
@@ -36,7 +43,7 @@ const sdk = dirname(fileURLToPath(import.meta.url));
 const { default: plugin } = await import(pathToFileURL(resolve(source)));
 const kind = plugin?.descriptor?.kind;
 if (!(kind in IMPORTS)) {
-  console.error(`${source}: its default export is not what projection, handler or upcaster returned`);
+  console.error(`${source}: its default export is not what projection, handler, upcaster or saga returned`);
   process.exit(1);
 }
 
@@ -44,7 +51,7 @@ const { componentize } = await import(createRequire(join(project, "package.json"
 const wit = [join(project, "wit"), join(sdk, "../../wit")].find(existsSync);
 const { component } = await componentize({
   witPath: wit,
-  world: `${kind}-plugin-json`,
+  world: `${kind}-plugin${form(kind)}`,
   // Only the place from which the entry's import is looked up.
   jsPath: fileURLToPath(import.meta.url),
   jsSource: entry(kind, `./${relative(sdk, resolve(source)).split(sep).join("/")}`),

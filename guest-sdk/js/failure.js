@@ -33,12 +33,15 @@ export class Halt extends Failure {
   }
 }
 
-const failureOf = (thrown) =>
-  thrown instanceof Failure ? thrown : new Reject("plugin.exception", describe(thrown));
+const failureOf = (thrown, Otherwise = Reject) =>
+  thrown instanceof Failure ? thrown : new Otherwise("plugin.exception", describe(thrown));
 
-/** The record of the contract for whatever was thrown over the event at `index` of the batch. */
-export function toRecord(thrown, index) {
-  const { disposition, code, message, retryAfterMs, attributes } = failureOf(thrown);
+/**
+ * The record of the contract for whatever was thrown over the event at `index` of the batch. What is no failure is the
+ * event's fault, or, where there is none, the plugin's.
+ */
+export function toRecord(thrown, index, Otherwise = Reject) {
+  const { disposition, code, message, retryAfterMs, attributes } = failureOf(thrown, Otherwise);
   return { disposition, code, message, retryAfterMs, eventIndex: index, attributes: Object.entries(attributes) };
 }
 

@@ -9,6 +9,15 @@ let batch = [];
 /** Names the host, once in a component and before each call in tests. */
 export const runIn = (host) => (imports = host);
 
+/** What the world of the plugin imports. */
+export const imported = () => imports;
+
+/** Runs a call whose batch is the one event that has woken it, if one did. */
+export function within(event, call) {
+  batch = event === undefined ? [] : [event];
+  return call();
+}
+
 /** Parses a batch. It is left to stay after the call, since nothing can ask for it then. */
 export const open = (events) => (batch = JSON.parse(events));
 
@@ -28,7 +37,7 @@ export const config = {
   all: () => Object.fromEntries(imports.config.getAll()),
 };
 
-/** Real time and random numbers. Handlers only: everything else is a function of its events. */
+/** Real time and random numbers. Handlers and sagas only: everything else is a function of its events. */
 export const env = {
   nowUs: () => Number(imports.env.nowUs()),
   random: (length) => imports.env.random(length),

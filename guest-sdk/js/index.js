@@ -22,4 +22,5 @@ export { config, details, env, log } from "./host.js";
 export { Failure, Halt, Reject, Retry } from "./failure.js";
 export { handler } from "./handler.js";
 export { projection } from "./projection.js";
+export { http, saga, wait } from "./saga.js";
 export { upcaster } from "./upcaster.js";

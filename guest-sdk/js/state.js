@@ -1,3 +1,5 @@
+import { decode } from "./bytes.js";
+
 const PAGE = 128;
 
 /**
@@ -135,11 +137,4 @@ const isUnread = (slot) => slot.text === undefined && slot.document === undefine
 function fill(slot, document) {
   if (document === null || document === undefined) slot.text = null;
   else slot.document = document;
-}
-
-// QuickJS has no TextDecoder. Base64 is the detour through native code: it takes bytes to characters some forty
-// times faster than a loop.
-function decode(bytes) {
-  const octets = atob(bytes.toBase64());
-  return /[^\x00-\x7f]/.test(octets) ? decodeURIComponent(escape(octets)) : octets;
 }

@@ -7,6 +7,8 @@
 
 import { Buffer } from "node:buffer";
 
+export { SagaHarness } from "./testing-saga.js";
+
 const BATCH = 256;
 const EXPORTS = {
   projection: ["projectionJson", "apply"],
@@ -165,4 +167,8 @@ const place = (collection, key) => JSON.stringify([collection, key]);
 // Newer than many a Node.
 Uint8Array.prototype.toBase64 ??= function () {
   return Buffer.from(this).toString("base64");
+};
+Uint8Array.fromBase64 ??= (text) => new Uint8Array(Buffer.from(text, "base64"));
+String.prototype.toWellFormed ??= function () {
+  return Buffer.from(String(this)).toString();
 };

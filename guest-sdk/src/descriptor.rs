@@ -1,9 +1,13 @@
 use serde::Serialize;
 
+use crate::saga::Declared as DeclaredStep;
 use crate::{Collection, Lift};
 
 #[cfg(not(target_family = "wasm"))]
 mod checks;
+mod saga;
+
+pub use saga::StartsOn;
 
 /// Who a plugin is and what it asks of the host. It travels as the JSON that
 /// `wit/descriptor.schema.json` describes.
@@ -29,6 +33,10 @@ pub struct Descriptor {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lifts: Vec<DeclaredLift>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<DeclaredStep>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saga: Option<saga::Options>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     capabilities: Vec<String>,
 }
 
@@ -40,6 +48,7 @@ pub(crate) enum Kind {
     Projection,
     Handler,
     Upcaster,
+    Saga,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -114,6 +123,8 @@ impl Descriptor {
             by_key: false,
             config: Vec::new(),
             lifts: Vec::new(),
+            steps: Vec::new(),
+            saga: None,
             capabilities: Vec::new(),
         }
     }
@@ -158,7 +169,7 @@ impl Descriptor {
     }
 
     /// Asks to be allowed to append to the streams that match `pattern`, in which `*` stands for any run of
-    /// characters. It is granted when the plugin is deployed, or not. Handlers only.
+    /// characters. It is granted when the plugin is deployed, or not. Handlers and sagas only.
     #[must_use]
     pub fn appends_to(self, pattern: &str) -> Self {
         self.capability(format!("{APPEND}{pattern}"))
@@ -221,6 +232,8 @@ impl Descriptor {
 
 /// What stands before the pattern of a capability to append.
 const APPEND: &str = "append:";
+const HTTP: &str = "http:";
+const SECRET: &str = "secret:";
 
 impl DeclaredLift {
     fn of(lift: &Lift) -> Self {

@@ -1,4 +1,4 @@
-//! Real time and random numbers, for handlers alone: a projection or an upcaster that uses them imports
+//! Real time and random numbers, for handlers and sagas alone: a projection or an upcaster that uses them imports
 //! what the host does not give it, and is refused when it is uploaded.
 
 use crate::host;

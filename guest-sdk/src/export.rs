@@ -2,7 +2,10 @@
 
 use std::marker::PhantomData;
 
-use crate::{Descriptor, Event, Failure, Handler, Projection, Upcaster, handler, projection, upcaster};
+use crate::saga::{Called, Direction};
+use crate::{
+    Descriptor, Event, Failure, Handler, Outcome, Projection, Saga, Upcaster, Wait, handler, projection, saga, upcaster,
+};
 
 /// Generated from the contract. Events and failures are the crate's own types, so that nothing is
 /// copied between the two.
@@ -35,6 +38,8 @@ pub mod bindings {
                     import wasmill:plugin/event-details@0.1.0;
                     import wasmill:plugin/state@0.1.0;
                     import wasmill:plugin/outbox@0.1.0;
+                    import wasmill:plugin/saga-data@0.1.0;
+                    import wasmill:plugin/http@0.1.0;
                 }
             ",
             world: "wasmill:guest/imports",
@@ -121,6 +126,42 @@ pub mod bindings {
         });
     }
 
+    pub mod saga {
+        wit_bindgen::generate!({
+            path: "../wit",
+            inline: "
+                package wasmill:guest;
+                world saga {
+                    import wasmill:plugin/log@0.1.0;
+                    import wasmill:plugin/config@0.1.0;
+                    import wasmill:plugin/env@0.1.0;
+                    import wasmill:plugin/event-details@0.1.0;
+                    import wasmill:plugin/outbox@0.1.0;
+                    import wasmill:plugin/saga-data@0.1.0;
+                    import wasmill:plugin/http@0.1.0;
+                    export wasmill:plugin/saga@0.1.0;
+                }
+            ",
+            world: "wasmill:guest/saga",
+            pub_export_macro: true,
+            export_macro_name: "export_saga_world",
+            with: {
+                "wasmill:plugin/types@0.1.0": crate::export::bindings::imports::wasmill::plugin::types,
+                "wasmill:plugin/log@0.1.0": crate::export::bindings::imports::wasmill::plugin::log,
+                "wasmill:plugin/config@0.1.0": crate::export::bindings::imports::wasmill::plugin::config,
+                "wasmill:plugin/env@0.1.0": crate::export::bindings::imports::wasmill::plugin::env,
+                "wasmill:plugin/event-details@0.1.0": crate::export::bindings::imports::wasmill::plugin::event_details,
+                "wasmill:plugin/emitted@0.1.0": crate::export::bindings::imports::wasmill::plugin::emitted,
+                "wasmill:plugin/outbox@0.1.0": crate::export::bindings::imports::wasmill::plugin::outbox,
+                "wasmill:plugin/saga-data@0.1.0": crate::export::bindings::imports::wasmill::plugin::saga_data,
+                "wasmill:plugin/http@0.1.0": crate::export::bindings::imports::wasmill::plugin::http,
+                "wasmill:plugin/events@0.1.0": crate::export::bindings::own::events,
+                "wasmill:plugin/outcomes@0.1.0": crate::export::bindings::own::outcomes,
+            },
+            generate_all,
+        });
+    }
+
     pub mod upcaster {
         wit_bindgen::generate!({
             path: "../wit",
@@ -149,6 +190,7 @@ pub mod bindings {
     }
 }
 
+use bindings::saga::exports::wasmill::plugin::saga as saga_contract;
 use bindings::upcaster::exports::wasmill::plugin::upcaster as contract;
 
 /// Makes the exports of the contract out of a [`Projection`].
@@ -201,4 +243,48 @@ impl<U: Upcaster> contract::Guest for UpcasterPlugin<U> {
         };
         Ok(upcaster::upcast::<U>(&events).into_iter().map(contracts).collect())
     }
+}
+
+/// Makes the exports of the contract out of a [`Saga`].
+pub struct SagaPlugin<S>(PhantomData<S>);
+
+impl<S: Saga> bindings::descriptor::exports::wasmill::plugin::descriptor::Guest for SagaPlugin<S> {
+    fn describe() -> String {
+        Descriptor::to_json(&saga::describe::<S>())
+    }
+}
+
+impl<S: Saga> saga_contract::Guest for SagaPlugin<S> {
+    fn execute(context: saga_contract::StepContext) -> Result<saga_contract::StepOutcome, Failure> {
+        attempt::<S>(context, Direction::Execute)
+    }
+
+    fn compensate(context: saga_contract::StepContext) -> Result<saga_contract::StepOutcome, Failure> {
+        attempt::<S>(context, Direction::Compensate)
+    }
+}
+
+fn attempt<S: Saga>(
+    context: saga_contract::StepContext,
+    direction: Direction,
+) -> Result<saga_contract::StepOutcome, Failure> {
+    let called = Called {
+        saga_id: context.saga_id,
+        saga_type: context.saga_type,
+        correlation_id: context.correlation_id,
+        step: context.step,
+        attempt: context.attempt,
+        idempotency_key: context.idempotency_key,
+        input: context.input,
+        output: context.output,
+        woken_by: context.woken_by,
+        deadline_us: context.deadline_us,
+        attributes: context.attributes,
+    };
+    Ok(match saga::attempt::<S>(&called, direction)? {
+        Outcome::Completed(output) => saga_contract::StepOutcome::Completed(output),
+        Outcome::Suspended(Wait { until_us, event_type, match_key }) => {
+            saga_contract::StepOutcome::Suspended(saga_contract::Wait { until_us, event_type, match_key })
+        }
+    })
 }

@@ -41,6 +41,9 @@
 //! A [`Handler`] reacts to events: it keeps documents too, and appends events of its own through an
 //! [`Outbox`]. An [`Upcaster`] lifts events of old schema versions to newer ones, for every reader.
 //!
+//! A [`Saga`] is a long-running process of declared steps, which are undone backwards when one fails for good. Its
+//! steps send requests through [`http`], emit events, and wait for times and events.
+//!
 //! A projection is a function of its events. In a host its clock stands still and its random numbers
 //! come from a fixed seed; the time to use is [`Context::time_us`].
 
@@ -56,11 +59,13 @@ mod handler;
 mod json;
 mod outbox;
 mod projection;
+mod saga;
 mod state;
 mod upcaster;
 
 pub mod config;
 pub mod env;
+pub mod http;
 pub mod log;
 
 mod host;
@@ -72,7 +77,7 @@ pub mod testing;
 
 pub use collection::Collection;
 pub use context::Context;
-pub use descriptor::{Descriptor, Setting, Subscription};
+pub use descriptor::{Descriptor, Setting, StartsOn, Subscription};
 pub use event::{Event, EventId};
 pub use events::{AnyEvent, EventSet};
 pub use failure::{Disposition, Failure};
@@ -80,6 +85,7 @@ pub use fields::Fields;
 pub use handler::Handler;
 pub use outbox::{NewEvent, Outbox};
 pub use projection::Projection;
+pub use saga::{Outcome, Retry, Saga, SagaData, Step, StepContext, Wait};
 #[cfg(feature = "schema")]
 pub use schemars::{self, JsonSchema};
 pub use state::{Document, Page, Prefetch, Scan, State};
@@ -90,19 +96,21 @@ pub use upcaster::{Lift, Lifted, Upcasted, Upcaster};
 pub mod macros {
     #[cfg(target_family = "wasm")]
     pub use crate::export::bindings::{
-        descriptor as descriptor_world, handler as handler_world, projection as projection_world,
+        descriptor as descriptor_world, handler as handler_world, projection as projection_world, saga as saga_world,
         upcaster as upcaster_world,
     };
     #[cfg(target_family = "wasm")]
     pub use crate::export::bindings::{
         descriptor::export_descriptor_world as export_descriptor, handler::export_handler_world as export_handler,
-        projection::export_projection_world as export_projection, upcaster::export_upcaster_world as export_upcaster,
+        projection::export_projection_world as export_projection, saga::export_saga_world as export_saga,
+        upcaster::export_upcaster_world as export_upcaster,
     };
     #[cfg(target_family = "wasm")]
-    pub use crate::export::{HandlerPlugin, ProjectionPlugin, UpcasterPlugin};
+    pub use crate::export::{HandlerPlugin, ProjectionPlugin, SagaPlugin, UpcasterPlugin};
     pub use crate::handler::is_handler;
     pub use crate::json::from_bytes as from_json;
     pub use crate::projection::is_projection;
+    pub use crate::saga::is_saga;
     pub use crate::upcaster::is_upcaster;
     pub use serde_json::Error as JsonError;
 }

@@ -27,9 +27,12 @@ mod bench;
 mod event;
 mod harness;
 pub(crate) mod host;
+mod saga;
+mod saga_host;
 mod time;
 
 pub use bench::Bench;
 pub use event::TestEvent;
 pub use harness::{HandlerHarness, Harness, UpcasterHarness};
 pub use host::{Emitted, LogLine};
+pub use saga::{Rest, SagaHarness};

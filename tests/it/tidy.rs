@@ -10,21 +10,26 @@ use serde_json::Value;
 use crate::support::root;
 
 /// What each room may depend on in this workspace, and what it alone may use.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("wasmill-core", &[]),
     ("wasmill-store", &["wasmill-core", "wasmill-test-postgres"]),
     ("wasmill-wasm", &["wasmill-core", "wasmill-tests"]),
     ("wasmill-server", &["wasmill-core", "wasmill-store", "wasmill-wasm"]),
     ("wasmill-guest", &[]),
     ("flights", &["wasmill-guest"]),
+    ("cdevents", &["wasmill-guest"]),
     ("user-statistics", &["wasmill-guest"]),
     ("welcome", &["wasmill-guest"]),
     ("user-v1-to-v3", &["wasmill-guest"]),
+    ("order-fulfillment", &["wasmill-guest"]),
+    ("overdue-flights", &["wasmill-guest"]),
     ("test-guest", &["wasmill-guest"]),
     ("test-handler", &["wasmill-guest"]),
+    ("test-saga", &["wasmill-guest"]),
     ("test-upcaster", &["wasmill-guest"]),
+    ("wasmill-test-partner", &[]),
     ("wasmill-test-postgres", &[]),
-    ("wasmill-tests", &["wasmill-core", "wasmill-server", "wasmill-test-postgres"]),
+    ("wasmill-tests", &["wasmill-core", "wasmill-server", "wasmill-test-partner", "wasmill-test-postgres"]),
 ];
 
 /// Heavy dependencies and the one room that may name them.
@@ -34,7 +39,7 @@ const KEPT_TO: [(&str, &[&str]); 9] = [
     ("wasmtime-wasi", &["wasmill-wasm"]),
     ("tonic", &["wasmill-server", "wasmill-tests"]),
     ("axum", &["wasmill-server"]),
-    ("hyper", &["wasmill-server"]),
+    ("hyper", &["wasmill-server", "wasmill-test-partner"]),
     ("clap", &["wasmill-server"]),
     ("wit-bindgen", &["wasmill-guest", "test-guest"]),
     ("anyhow", &["wasmill-server", "wasmill-tests"]),

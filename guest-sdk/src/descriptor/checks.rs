@@ -1,11 +1,15 @@
 //! What the host does with a descriptor, for the native harness: refuse a bad one, choose events.
 
-use super::{APPEND, Descriptor, Subscription};
+use super::{APPEND, Descriptor, HTTP, Kind, SECRET, Subscription};
 
 impl Descriptor {
     /// Whether the host would feed this event to the plugin.
     pub(crate) fn wants(&self, stream: &str, event_type: &str) -> bool {
         self.subscribes.is_empty() || self.subscribes.iter().any(|entry| entry.matches(stream, event_type))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn declares(&self, collection: &str) -> bool {
@@ -41,8 +45,11 @@ impl Descriptor {
             let rule = "1 to 64 letters, digits, `.`, `_` and `-`, first a letter";
             return Some(format!("the setting `{}` is not {rule}", setting.name));
         }
-        if let Some(capability) = self.capabilities.iter().find(|name| !name.starts_with(APPEND)) {
-            return Some(format!("there is no capability `{capability}`; there is `{APPEND}PATTERN`, for streams"));
+        if let Some(fault) = self.capability_fault().or_else(|| self.saga_fault()) {
+            return Some(fault);
+        }
+        if self.lifts.len() > 256 {
+            return Some(format!("{} lifts are declared, at most 256 may be", self.lifts.len()));
         }
         for lift in &self.lifts {
             let (from, to) = (lift.version, lift.to_version);
@@ -65,6 +72,45 @@ impl Descriptor {
             .map(|declared| declared.name)
             .find(|name| !(1..=64).contains(&name.len()) || !name.chars().all(|c| plain(c) || c == '_'))
             .map(|name| format!("the collection `{name}` is not 1 to 64 of a-z, 0-9, - and _"))
+    }
+}
+
+impl Descriptor {
+    fn capability_fault(&self) -> Option<String> {
+        let (known, there): (&[&str], _) = match self.kind {
+            Some(Kind::Saga) => {
+                (&[APPEND, HTTP, SECRET], "`append:PATTERN`, `http:METHODS URL-PATTERN` and `secret:NAME`")
+            }
+            _ => (&[APPEND], "`append:PATTERN`, for streams"),
+        };
+        let unknown = |name: &&String| !known.iter().any(|known| name.starts_with(known));
+        let capability = self.capabilities.iter().find(unknown)?;
+        Some(format!("there is no capability `{capability}`; there is {there}"))
+    }
+
+    fn saga_fault(&self) -> Option<String> {
+        let is_saga = matches!(self.kind, Some(Kind::Saga));
+        if is_saga && !(1..=64).contains(&self.steps.len()) {
+            return Some(format!("{} steps are declared; a saga has 1 to 64", self.steps.len()));
+        }
+        if !is_saga && self.saga.is_some() {
+            return Some("it says what only a saga can".to_owned());
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        for (i, step) in self.steps.iter().enumerate() {
+            let name = step.name;
+            if !(1..=64).contains(&name.len())
+                || !name.starts_with(|c: char| c.is_ascii_lowercase())
+                || !name.chars().all(plain)
+            {
+                return Some(format!("the step `{name}` is not 1 to 64 of a-z, 0-9 and -, first a letter"));
+            }
+            if self.steps[..i].iter().any(|other| other.name == name) {
+                return Some(format!("the step `{name}` stands twice"));
+            }
+        }
+        let pivots = self.steps.iter().filter(|step| step.is_pivot()).count();
+        (pivots > 1).then(|| "at most one step is the pivot".to_owned())
     }
 }
 

@@ -1,5 +1,8 @@
 use crate::NewEvent;
-use crate::export::bindings::imports::wasmill::plugin::{config, emitted, env, event_details, log, outbox, state};
+use crate::export::bindings::imports::wasmill::plugin::{
+    config, emitted, env, event_details, http, log, outbox, saga_data, state,
+};
+use crate::http::{Error, Request, Response};
 use crate::log::Level;
 
 pub(crate) fn get(collection: &str, key: &str) -> Option<Vec<u8>> {
@@ -68,4 +71,27 @@ pub(crate) fn now_us() -> u64 {
 
 pub(crate) fn random(len: u32) -> Vec<u8> {
     env::random(len)
+}
+
+pub(crate) fn data_get(key: &str) -> Option<Vec<u8>> {
+    saga_data::get(key)
+}
+
+pub(crate) fn data_put(key: &str, value: Vec<u8>) {
+    saga_data::put(key, &value);
+}
+
+pub(crate) fn data_remove(key: &str) {
+    saga_data::remove(key);
+}
+
+pub(crate) fn output_of(step: &str) -> Option<Vec<u8>> {
+    saga_data::output_of(step)
+}
+
+pub(crate) fn send(request: Request) -> Result<Response, Error> {
+    let Request { method, url, headers, body, timeout_ms } = request;
+    let sent = http::send(&http::Request { method, url, headers, body, timeout_ms });
+    let sent = sent.map(|http::Response { status, headers, body }| Response { status, headers, body });
+    sent.map_err(|http::HttpError { code, message }| Error { code, message })
 }

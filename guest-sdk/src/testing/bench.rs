@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::TestEvent;
 use super::host::{Emitted, LogLine, Memory};
+use super::saga_host::SagaMemory;
 use crate::{Collection, Descriptor, Event, Failure};
 
 /// What a host puts into a batch at most.
@@ -83,6 +84,22 @@ impl Bench {
             event.event.id = (0, self.next_position);
         }
         event
+    }
+
+    pub(super) fn saga(&self) -> &SagaMemory {
+        &self.memory.saga
+    }
+
+    pub(super) fn saga_memory(&mut self) -> &mut SagaMemory {
+        &mut self.memory.saga
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.memory.now_us
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.memory.descriptor.name()
     }
 
     /// The document under `key`, where there is one.

@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::mem;
 
+use super::saga_host::SagaMemory;
+pub(crate) use super::saga_host::{data_get, data_put, data_remove, output_of, send};
 use crate::log::Level;
 use crate::{Descriptor, NewEvent};
 
@@ -44,6 +46,7 @@ pub(super) struct Memory {
     /// Of each event of the running batch.
     pub(super) details: Vec<Vec<(String, String)>>,
     pub(super) emitted: Vec<Emitted>,
+    pub(super) saga: SagaMemory,
     pub(super) now_us: u64,
     random: u64,
 }
@@ -62,6 +65,7 @@ impl Memory {
             log: Vec::new(),
             details: Vec::new(),
             emitted: Vec::new(),
+            saga: SagaMemory::default(),
             now_us: 0,
             random: 0,
         }
@@ -69,7 +73,7 @@ impl Memory {
 
     /// Runs one batch against this host: its changes stay if it succeeds, and vanish if it fails.
     pub(super) fn during<T, E>(&mut self, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let emitted = self.emitted.len();
+        let (emitted, data) = (self.emitted.len(), self.saga.data.clone());
         let stand_in = Self::new(self.descriptor.clone());
         RUNNING.set(Some(mem::replace(self, stand_in)));
         let result = call();
@@ -77,6 +81,7 @@ impl Memory {
         let undo = mem::take(&mut self.undo);
         if result.is_err() {
             self.emitted.truncate(emitted);
+            self.saga.data = data;
             for (place, document) in undo.into_iter().rev() {
                 self.set(place, document);
             }
@@ -107,7 +112,7 @@ impl Memory {
     }
 }
 
-fn with<R>(call: impl FnOnce(&mut Memory) -> R) -> R {
+pub(super) fn with<R>(call: impl FnOnce(&mut Memory) -> R) -> R {
     RUNNING.with_borrow_mut(|running| {
         call(running.as_mut().expect("the host answers during a call only: use a testing::Harness"))
     })

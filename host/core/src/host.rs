@@ -51,7 +51,7 @@ pub struct HostOptions {
     /// [checked](StreamConfig::check) before.
     pub stream_defaults: StreamConfig,
     pub retention: RetentionOptions,
-    /// What the steps of sagas can reach.
+    /// What sagas may reach. Nothing, by default.
     pub network: saga::http::Network,
 }
 

@@ -306,6 +306,8 @@ pub mod saga {
     pub const OPEN_MAX: usize = 1_000_000;
     /// That are driven at a time; the others queue. Each has an instance while a step of it runs.
     pub const DRIVEN_MAX: usize = 256;
+    /// That are driven or queue for it, above which events start no more.
+    pub const ACTIVE_MAX: usize = 4_096;
     /// Instances of one revision that are kept warm.
     pub const WARM_MAX: usize = 64;
     pub const INPUT_BYTES_MAX: usize = 256 * KIB;
@@ -338,11 +340,15 @@ pub mod saga {
 
     /// Lines of its log that an attempt keeps on the timeline.
     pub const LINES_OF_ATTEMPT_MAX: usize = 20;
-    /// Calls that one attempt may make.
+    /// Requests that one attempt may send, each redirect included.
     pub const CALLS_OF_ATTEMPT_MAX: usize = 64;
     pub const REQUEST_BYTES_MAX: usize = MIB;
     pub const RESPONSE_BYTES_MAX: usize = MIB;
     pub const HEADERS_BYTES_MAX: usize = 32 * KIB;
+    pub const URL_BYTES_MAX: usize = 8 * KIB;
+    /// What stands of one on the timeline, 64 times an attempt.
+    pub const URL_SHOWN_BYTES_MAX: usize = 300;
+    pub const SECRET_NAME_BYTES_MAX: usize = super::plugin::NAME_BYTES_MAX;
     pub const REDIRECTS_MAX: usize = 5;
 
     /// Events that the feed looks at together, and positions that its stored place may lag behind.
@@ -353,6 +359,11 @@ pub mod saga {
     pub const PAGE: usize = 1_000;
     /// Attempts to change one while something else does.
     pub const TRIES_MAX: usize = 50;
+    /// How long sagas that have ended are kept if their plugin says nothing: 30 days.
+    pub const KEEP_ENDED_MS: u64 = 30 * 24 * 3_600_000;
+    /// Between two looks for those whose time is over, and how many one look forgets.
+    pub const SWEEP_EVERY_US: i64 = 60_000_000;
+    pub const SWEPT_MAX: usize = 1_000;
     /// A call that waits for the end of a saga; who wants to wait longer asks again.
     pub const WAIT_MS_MAX: u64 = 60_000;
     /// After the store did not answer.
@@ -402,8 +413,11 @@ pub mod plugin {
     pub const DESCRIPTION_BYTES_MAX: usize = 1_000;
     pub const SUBSCRIPTIONS_MAX: usize = 32;
     pub const COLLECTIONS_MAX: usize = 64;
-    /// Settings, schemas, lifts or steps of one plugin.
+    /// Settings, schemas or steps of one plugin.
     pub const ENTRIES_MAX: usize = 64;
+    /// Lifts of one upcaster. A specification raises the versions of all its types at once: CDEvents has some
+    /// fifty of them, in three versions.
+    pub const LIFTS_MAX: usize = 256;
     pub const CAPABILITIES_MAX: usize = 16;
     /// Each index costs a document more for each document that changes.
     pub const INDEXES_MAX: usize = 16;

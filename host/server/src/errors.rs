@@ -244,6 +244,12 @@ pub fn face(code: Code) -> Face {
             "There is no such plugin",
             "Check the name in `wasmill plugin list`; it is the one in the plugin's descriptor.",
         ),
+        Code::PluginRevisionNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "The plugin has no such revision",
+            "`wasmill plugin revisions NAME` lists those that it has. They are counted by the host, from 1.",
+        ),
         Code::ProjectionNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,

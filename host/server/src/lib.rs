@@ -31,6 +31,8 @@ mod hub;
 mod push;
 mod ws;
 
+mod outgoing;
+
 mod front;
 pub mod serve;
 

@@ -40,6 +40,13 @@ pub(crate) struct Revision {
     pub(crate) role: Role,
 }
 
+impl Revision {
+    fn of(plugin: &PluginStatus, record: RevisionRecord) -> Self {
+        let role = role(plugin, record.number);
+        Self { setup: Setup::parse(&record.setup), role, record }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Kept, so that one can go back to it.
@@ -170,17 +177,18 @@ pub(crate) async fn roll_back(app: &App, name: &str, to: Option<u32>) -> Result<
 pub(crate) async fn revisions(app: &App, name: &str, limit: usize) -> Result<Vec<Revision>, Problem> {
     let plugin = status(app, name).await?;
     let records = app.host.plugins.revisions(name).await.map_err(report)?;
-    let revision = |record: RevisionRecord| {
-        let role = role(app, &plugin, record.number);
-        Revision { setup: Setup::parse(&record.setup), role, record }
-    };
-    Ok(records.into_iter().rev().take(limit).map(revision).collect())
+    Ok(records.into_iter().rev().take(limit).map(|record| Revision::of(&plugin, record)).collect())
 }
 
-fn role(app: &App, plugin: &PluginStatus, number: u32) -> Role {
-    let serving = app.host.plugins.deployment(&plugin.record.name).and_then(|deployment| deployment.serving());
-    let running = serving.map_or(plugin.record.current.number, |serving| serving.revision);
-    if number == running {
+/// A revision with its component; without a number the one that works or answers queries now.
+pub(crate) async fn component(app: &App, name: &str, number: Option<u32>) -> Result<(Revision, Bytes), Problem> {
+    let plugin = status(app, name).await?;
+    let (record, component) = app.host.plugins.revision(name, number).await.map_err(report)?;
+    Ok((Revision::of(&plugin, record), component))
+}
+
+fn role(plugin: &PluginStatus, number: u32) -> Role {
+    if number == plugin.running {
         return Role::Running;
     }
     let is = |build: &Option<wasmill_core::plugin::status::BuildStatus>| {
@@ -199,20 +207,15 @@ pub(crate) async fn settings(app: &App, name: &str) -> Result<Settings, Problem>
 
 /// Changes settings by a JSON merge patch (RFC 7396): what is null has its default again.
 pub(crate) async fn change_settings(app: &App, name: &str, patch: &Value) -> Result<Settings, Problem> {
-    let current = settings(app, name).await?;
-    patched(&current, patch)?;
-    let says_wanted = patch.get("wanted").is_some();
+    let after = patched(&settings(app, name).await?, patch)?;
+    let wanted = patch.get("wanted").map(|_| after.wanted);
     // A patch that fits some settings fits all: what is wrong with it is wrong with itself.
     let change = |settings: &mut Settings| {
         if let Ok(patched) = patched(settings, patch) {
             *settings = patched;
         }
-        // One that did not start with the host does not start because something else of it changes.
-        if !says_wanted {
-            settings.wanted = current.wanted;
-        }
     };
-    app.host.plugins.change_settings(name, change).await.map_err(report)
+    app.host.plugins.change_settings(name, wanted, change).await.map_err(report)
 }
 
 fn patched(settings: &Settings, patch: &Value) -> Result<Settings, Problem> {
@@ -267,7 +270,7 @@ pub(crate) async fn want(
     name: &str,
     wanted: wasmill_core::plugin::settings::Wanted,
 ) -> Result<Overview, Problem> {
-    app.host.plugins.change_settings(name, |settings| settings.wanted = wanted).await.map_err(report)?;
+    app.host.plugins.change_settings(name, Some(wanted), |_| {}).await.map_err(report)?;
     overview(app, name).await
 }
 

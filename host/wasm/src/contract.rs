@@ -76,7 +76,7 @@ fn given_to(kind: Kind) -> &'static [&'static str] {
         Kind::Projection => &["log", "config", "event-details", "state", "state-json"],
         Kind::Handler => &["log", "config", "env", "event-details", "state", "state-json", "outbox", "outbox-json"],
         Kind::Upcaster => &["log", "config", "event-details"],
-        Kind::Saga => &["log", "config", "env", "event-details", "outbox", "outbox-json", "saga-data"],
+        Kind::Saga => &["log", "config", "env", "event-details", "outbox", "outbox-json", "saga-data", "http"],
     }
 }
 
@@ -293,9 +293,15 @@ mod tests {
     }
 
     #[test]
+    fn http_is_given_to_sagas_alone() {
+        let given: Vec<Kind> = KINDS.into_iter().filter(|kind| given_to(*kind).contains(&"http")).collect();
+        assert_eq!(given, [Kind::Saga]);
+    }
+
+    #[test]
     fn effects_are_not_given_to_what_is_rebuilt() {
         for kind in [Kind::Projection, Kind::Upcaster] {
-            assert!(["outbox", "outbox-json", "env"].iter().all(|effect| !given_to(kind).contains(effect)));
+            assert!(["outbox", "outbox-json", "env", "http"].iter().all(|effect| !given_to(kind).contains(effect)));
         }
     }
 }

@@ -19,6 +19,11 @@ fn unzipped(name: &str) -> String {
     text
 }
 
+/// Microseconds since the Unix epoch.
+fn time_us(text: &str) -> i64 {
+    text.parse::<jiff::Timestamp>().expect("a time").as_microsecond()
+}
+
 /// `(stream, event)` in the order of the file.
 pub fn events() -> Vec<(String, NewEvent)> {
     let parse = |line: &str| {
@@ -28,6 +33,7 @@ pub fn events() -> Vec<(String, NewEvent)> {
             id: text("id"),
             r#type: text("type"),
             key: Some(text("key")),
+            time_us: Some(time_us(&text("time"))),
             data: line["data"].to_string().into(),
             ..NewEvent::default()
         };

@@ -1,5 +1,6 @@
 //! Plugins: what they say of themselves, what they log, and their life cycle.
 
+pub(crate) mod capability;
 pub mod deploy;
 mod deploying;
 pub mod descriptor;

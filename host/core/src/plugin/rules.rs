@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 
+use super::capability::{Capability, CapabilityError, known_to};
 use super::descriptor::{Collection, Descriptor, Kind, Lift, identifier_rule, is_identifier};
 use crate::limits::plugin as limits;
-use crate::name::{self, Pattern};
+use crate::name;
 use crate::saga;
-
-/// `append:PATTERN` lets a plugin append to the streams that match.
-pub(crate) const APPEND: &str = "append";
+use crate::saga::http::grant::GrantError;
 
 /// Hands every rule that is broken to `refuse`: where, and what would be right.
 pub(super) fn check(descriptor: &Descriptor, refuse: &mut impl FnMut(String, String)) {
@@ -24,13 +23,13 @@ pub(super) fn check(descriptor: &Descriptor, refuse: &mut impl FnMut(String, Str
         check_indexes(i, collection, refuse);
     }
     let lists = [
-        ("config", descriptor.config.len()),
-        ("schemas", descriptor.schemas.len()),
-        ("lifts", descriptor.lifts.len()),
-        ("steps", descriptor.steps.len()),
+        ("config", descriptor.config.len(), limits::ENTRIES_MAX),
+        ("schemas", descriptor.schemas.len(), limits::ENTRIES_MAX),
+        ("lifts", descriptor.lifts.len(), limits::LIFTS_MAX),
+        ("steps", descriptor.steps.len(), limits::ENTRIES_MAX),
     ];
-    for (name, _) in lists.into_iter().filter(|(_, length)| *length > limits::ENTRIES_MAX) {
-        refuse(name.into(), format!("it has at most {} entries", limits::ENTRIES_MAX));
+    for (name, _, max) in lists.into_iter().filter(|(_, length, max)| length > max) {
+        refuse(name.into(), format!("it has at most {max} entries"));
     }
     check_config(descriptor, refuse);
     check_schemas(descriptor, refuse);
@@ -149,20 +148,30 @@ fn check_capabilities(descriptor: &Descriptor, refuse: &mut impl FnMut(String, S
     if descriptor.capabilities.len() > limits::CAPABILITIES_MAX {
         refuse("capabilities".into(), format!("it has at most {} entries", limits::CAPABILITIES_MAX));
     }
-    let may_append = matches!(descriptor.kind, Kind::Handler | Kind::Saga);
-    for (i, capability) in descriptor.capabilities.iter().enumerate() {
-        let at = format!("capabilities[{i}]");
-        match capability.split_once(':') {
-            Some((APPEND, pattern)) if may_append => {
-                if let Err(error) = Pattern::new(pattern) {
-                    refuse(at, error.to_string());
-                }
-            }
-            _ => {
-                let kind = descriptor.kind.as_str();
-                let known = if may_append { "; there is `append:PATTERN`, for streams" } else { "" };
-                refuse(at, format!("there is no capability `{capability}` for a {kind}{known}"));
-            }
+    for (i, text) in descriptor.capabilities.iter().enumerate() {
+        if let Err(what) = check_capability(text, descriptor) {
+            refuse(format!("capabilities[{i}]"), what);
         }
     }
+}
+
+fn check_capability(text: &str, descriptor: &Descriptor) -> Result<(), String> {
+    let kind = descriptor.kind;
+    let of_this_kind = |error: CapabilityError| match error {
+        CapabilityError::Unknown { text } => unknown(&text, kind),
+        error => error.to_string(),
+    };
+    let capability = Capability::parse(text).map_err(of_this_kind)?;
+    if !capability.is_for(kind) {
+        return Err(unknown(text, kind));
+    }
+    let Capability::Http(grant) = capability else { return Ok(()) };
+    match grant.setting().filter(|name| !descriptor.config.iter().any(|setting| setting.name == *name)) {
+        Some(name) => Err(GrantError::NoSuchSetting(name.into()).to_string()),
+        None => Ok(()),
+    }
+}
+
+fn unknown(text: &str, kind: Kind) -> String {
+    format!("there is no capability `{text}` for a {}{}", kind.as_str(), known_to(kind))
 }

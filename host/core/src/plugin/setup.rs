@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::capability::{Capability, CapabilityError};
 use super::descriptor::Descriptor;
-use super::rules::APPEND;
 use crate::limits::plugin as limits;
 use crate::name::Pattern;
 
@@ -91,6 +91,11 @@ impl Setup {
                 broken.push((format!("config.{}", setting.name), "it has to be set".into()));
             }
         }
+        for grant in &self.grants {
+            if let Err(error) = self.filled_in(grant, descriptor) {
+                broken.push((format!("grants.{grant}"), error.to_string()));
+            }
+        }
         broken
     }
 
@@ -103,11 +108,23 @@ impl Setup {
         descriptor.config.iter().filter_map(pair).collect()
     }
 
+    /// What was granted, with the settings put in that URLs begin with.
+    pub fn capabilities(&self, descriptor: &Descriptor) -> Vec<String> {
+        self.grants.iter().filter_map(|grant| self.filled_in(grant, descriptor).ok()).collect()
+    }
+
+    fn filled_in(&self, grant: &str, descriptor: &Descriptor) -> Result<String, CapabilityError> {
+        Capability::filled_in(grant, |name| {
+            let setting = descriptor.config.iter().find(|setting| setting.name == name)?;
+            self.config.get(name).or(setting.default.as_ref()).cloned()
+        })
+    }
+
     /// The streams that it may append to.
     pub fn appends_to(&self) -> Arc<[Pattern]> {
-        let pattern = |grant: &String| {
-            let (capability, pattern) = grant.split_once(':')?;
-            (capability == APPEND).then(|| Pattern::new(pattern).ok()).flatten()
+        let pattern = |grant: &String| match Capability::parse(grant) {
+            Ok(Capability::Append(pattern)) => Some(pattern),
+            Ok(Capability::Http(_) | Capability::Secret(_)) | Err(_) => None,
         };
         self.grants.iter().filter_map(pattern).collect()
     }
@@ -163,5 +180,24 @@ mod tests {
         assert_eq!(Setup::parse(&after.to_json()), after);
         let streams: Vec<_> = after.appends_to().iter().map(ToString::to_string).collect();
         assert_eq!(streams, ["a-*", "b"]);
+    }
+
+    #[test]
+    fn what_a_url_begins_with_is_set_and_is_a_url() {
+        let json = r#"{"name":"s","version":"1","kind":"saga","steps":[{"name":"a"}],
+            "capabilities":["append:a-*","http:POST {partner}/v1/*","secret:key"],"config":[{"name":"partner"}]}"#;
+        let descriptor = Descriptor::parse(json, Kind::Saga).unwrap();
+        let with = |partner: &str| {
+            let set = BTreeMap::from([("partner".to_owned(), partner.to_owned())]);
+            let change = SetupChange { set, grant_all: true, ..SetupChange::default() };
+            Setup::default().changed(&change, &descriptor)
+        };
+        let setup = with("https://p.example/x/").unwrap();
+        let filled_in = ["append:a-*", "http:POST https://p.example/x/v1/*", "secret:key"];
+        assert_eq!(setup.capabilities(&descriptor), filled_in);
+        for partner in ["", "p.example", "ftp://p.example", "https://me:pw@p.example", "https://p.example?x"] {
+            let broken = with(partner).unwrap_err();
+            assert_eq!(broken[0].0, "grants.http:POST {partner}/v1/*", "{partner}: {broken:?}");
+        }
     }
 }

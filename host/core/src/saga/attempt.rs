@@ -72,7 +72,7 @@ pub(super) async fn call(engine: &Engine, book: &Book, saga: &Saga, woken_by: Op
             output: run.output.clone().filter(|_| saga.direction() == Direction::Compensate),
             woken_by,
             deadline,
-            attributes: attributes(saga),
+            attributes: attributes(saga, began),
         },
         data: SagaData::new(Arc::clone(&saga.data), Arc::new(saga.outputs(&book.definition))),
         outbox: Outbox::new(Arc::clone(&book.appends_to)),
@@ -215,7 +215,7 @@ fn cause_of(error: &GuestError) -> Cause {
             return Cause { kind, code: failure.code.clone(), message: failure.message.clone() };
         }
         GuestError::DeadlineExceeded { .. } => (CauseKind::Timeout, "attempt.busy"),
-        GuestError::Trapped { .. } => (CauseKind::Crash, "plugin.crashed"),
+        GuestError::Trapped { .. } | GuestError::Exhausted { .. } => (CauseKind::Crash, "plugin.crashed"),
         GuestError::OutOfMemory { .. } => (CauseKind::Crash, "plugin.memory"),
         GuestError::State(_) | GuestError::Outbox(_) | GuestError::Data(_) | GuestError::Contract { .. } => {
             (CauseKind::Contract, "plugin.contract")
@@ -228,8 +228,11 @@ fn contract(message: String) -> Cause {
     Cause { kind: CauseKind::Contract, code: "plugin.contract".into(), message }
 }
 
-fn attributes(saga: &Saga) -> Vec<(String, String)> {
-    let mut attributes = vec![("revision".to_owned(), saga.revision.to_string())];
+/// Names are part of the contract.
+fn attributes(saga: &Saga, began: Timestamp) -> Vec<(String, String)> {
+    let now = if saga.clock == SagaClock::Event { saga.time } else { began };
+    let mut attributes =
+        vec![("revision".to_owned(), saga.revision.to_string()), ("now-us".to_owned(), now.0.to_string())];
     if let Some(cause) = &saga.cause {
         attributes.push(("cause".into(), cause.code.clone()));
     }

@@ -32,10 +32,11 @@ pub(super) struct Warm {
 
 impl Book {
     pub(super) fn new(definition: Arc<Definition>, callable: Callable, network: &Network) -> Self {
+        let grants = callable.setup.capabilities(&callable.descriptor);
         Self {
             config: callable.setup.pairs(&callable.descriptor),
             appends_to: callable.setup.appends_to(),
-            gate: Arc::new(Gate::new(network.clone(), callable.setup.grants.iter().map(String::as_str))),
+            gate: Arc::new(Gate::new(network.clone(), grants.iter().map(String::as_str))),
             definition,
             callable,
             warm: Mutex::default(),

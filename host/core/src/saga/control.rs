@@ -14,13 +14,12 @@ use super::fact::{Blob, Fact, Order, Origin, What};
 use super::model::{Phase, Saga};
 use super::start::{self, Beginning, Started};
 use super::view::{Listed, OpenSagas, Query, SagaPage, SagaStatus, Timeline};
-use super::{Activity, SagaError, engine, rows, view};
+use super::{Activity, SagaError, engine, rows, sweep, view};
 use crate::event::{NewEvent, Origin as EventOrigin};
 use crate::limits::{publish, saga as limits};
 use crate::log::commit::CommitError;
 use crate::log::publish::Append;
 use crate::log_id;
-use crate::own::{self, document};
 use crate::record::GenerationId;
 use crate::store::{Appended, Change, Rejection, StoreError};
 
@@ -296,16 +295,19 @@ impl Sagas {
     /// Forgets a saga that has ended, and its timeline.
     pub async fn forget(&self, id: Uuid) -> Result<(), SagaError> {
         let (stored, head) = rows::head(self.0.store(), id).await?.ok_or(SagaError::NotFound(id))?;
-        if head.activity != rows::Activity::Ended {
+        if head.activity != Activity::Ended {
             return Err(SagaError::State { id, why: super::Refused::NotEnded, state: head.state });
         }
-        let mut documents = rows::removal(id, &head);
-        let last = documents.split_off(documents.len().min(crate::limits::commit::DOCUMENTS_MAX));
-        debug_assert!(last.is_empty(), "a saga has fewer rows");
-        let guard = own::guard(rows::ENDED, id.to_string(), Some(stored));
-        documents.push(document(rows::ENDED, id.to_string(), None));
-        self.0.parts.committer.commit(own::unit(vec![guard], documents)).await?;
-        Ok(())
+        if self.0.epoch().is_some() {
+            // An event that has started it is not looked at again.
+            self.0.store_place(self.0.registry.position()).await?;
+        }
+        sweep::forget(&self.0, id, &head, stored).await
+    }
+
+    /// Forgets some of those that have ended and whose time is over, as the host does by itself now and then.
+    pub async fn sweep(&self) -> Result<usize, SagaError> {
+        sweep::sweep(&self.0).await
     }
 
     /// Drops what is remembered of a plugin that was removed.

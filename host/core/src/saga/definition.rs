@@ -94,6 +94,8 @@ pub struct Options {
     pub clock: SagaClock,
     /// Events that start one. Without any, only calls do.
     pub starts_on: Vec<StartsOn>,
+    /// How long one that has ended can be looked at, in the host's time; 30 days without.
+    pub keep_ended_ms: Option<u64>,
 }
 
 /// Whose time a saga's waits and time-outs are in.
@@ -223,6 +225,7 @@ pub(crate) fn check(descriptor: &Descriptor, refuse: &mut impl FnMut(String, Str
     }
     let Some(options) = &descriptor.saga else { return };
     check_time("saga.timeoutMs", options.timeout_ms, refuse);
+    check_time("saga.keepEndedMs", options.keep_ended_ms, refuse);
     if options.starts_on.len() > limits::STARTS_MAX {
         refuse("saga.startsOn".into(), format!("it has at most {} entries", limits::STARTS_MAX));
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::attempt::{self, Outcome};
 use super::book::Book;
-use super::definition::{Definition, SagaClock};
+use super::definition::Definition;
 use super::engine::{BookError, Engine, Poke, Replayed, replay};
 use super::fact::{Cause, CauseKind, Fact, Trail, What, WokenBy};
 use super::model::{Phase, Saga, Todo};
@@ -74,6 +74,14 @@ impl Driven {
     pub(super) fn id(&self) -> Uuid {
         self.id
     }
+
+    /// What the pokes brought about is stored, or nothing comes of them.
+    fn answer_pokes(&mut self) {
+        for done in self.pokes.drain(..).filter_map(|poke| poke.done) {
+            // Who poked it need not wait.
+            let _ = done.send(());
+        }
+    }
 }
 
 pub(super) async fn drive(engine: Arc<Engine>, mut driven: Driven, _room: OwnedSemaphorePermit) {
@@ -102,7 +110,10 @@ async fn turn(engine: &Arc<Engine>, driven: &mut Driven) -> Result<Turn, Trouble
         Some(known) => known,
         None => match replay(engine, driven.id).await.map_err(host)? {
             Some(known) => known,
-            None => return Ok(Turn::Rest),
+            None => {
+                driven.answer_pokes();
+                return Ok(Turn::Rest);
+            }
         },
     };
     if known.saga.has_ended() {
@@ -148,9 +159,7 @@ async fn turn(engine: &Arc<Engine>, driven: &mut Driven) -> Result<Turn, Trouble
         known.saga = saga;
         driven.held = if begins { Held::Begun } else { Held::Nothing };
     }
-    for done in driven.pokes.drain(..).filter_map(|poke| poke.done) {
-        let _ = done.send(());
-    }
+    driven.answer_pokes();
     if known.saga.phase != Phase::Calling {
         driven.woken_by = None;
         return Ok(rest(engine, driven, &known));
@@ -236,12 +245,10 @@ async fn advance(engine: &Engine, next: &mut Next<'_>, pokes: &[Poke], book: &Bo
     }
 }
 
-/// An event of a later time than the end of the wait comes too late, though it was found first.
+/// In the time of events, one that is later than the end of the wait comes too late, though it was found first.
 fn comes_in_time(saga: &Saga, event: &Event) -> bool {
-    match saga.phase {
-        Phase::Waiting { until: Some(until), .. } if saga.clock == SagaClock::Event => event.time() <= until,
-        _ => true,
-    }
+    let (_, end) = saga.timers();
+    end.is_none_or(|end| event.time() <= end)
 }
 
 fn woken(event: &Event) -> What {
@@ -352,7 +359,7 @@ async fn without_plugin(
         driven.held = Held::Nothing;
         return Ok(Turn::Again);
     }
-    driven.pokes.clear();
+    driven.answer_pokes();
     Ok(rest(engine, driven, &known))
 }
 
@@ -376,7 +383,7 @@ fn over(engine: &Arc<Engine>, driven: &mut Driven, known: &Replayed) -> Turn {
         let event_id = log_id::SAGA_LATE_OUTCOME;
         tracing::warn!(event_id, saga = %driven.id, step, attempt, what = ?outcome.what, "the saga has ended meanwhile");
     }
-    driven.pokes.clear();
+    driven.answer_pokes();
     rest(engine, driven, known)
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -64,6 +64,8 @@ pub(super) struct Engine {
     queue: mpsc::Sender<Uuid>,
     pub(super) room: Arc<Semaphore>,
     pub(super) registry: Registry,
+    /// Told when a saga was let go of.
+    left: Notify,
     /// Those who wait for a saga, and what they are told: how it is since it has ended, or needs somebody.
     awaited: Mutex<HashMap<Uuid, watch::Sender<Option<Arc<SagaStatus>>>>>,
     /// What tells that this host drives sagas; `None` while it does not.
@@ -118,6 +120,7 @@ impl Engine {
             queue,
             room: Arc::new(Semaphore::new(limits::DRIVEN_MAX)),
             registry: Registry::default(),
+            left: Notify::new(),
             awaited: Mutex::default(),
             epoch: watch::Sender::new(None),
         });
@@ -220,13 +223,22 @@ impl Engine {
         let free = active.get(&id).is_none_or(Vec::is_empty);
         if free {
             active.remove(&id);
+            self.left.notify_one();
         }
         free
+    }
+
+    /// Resolves when no more sagas are driven, or queue for it, than is good for those that would come.
+    pub(super) async fn calm(&self) {
+        while self.active_count() > limits::ACTIVE_MAX {
+            self.left.notified().await;
+        }
     }
 
     /// Lets go of a saga whatever was asked of it.
     pub(super) fn drop_pokes(&self, id: Uuid) {
         locked(&self.active).remove(&id);
+        self.left.notify_one();
     }
 
     /// Tells those who wait for a saga how it is. They need not read it, which would cost more than all its steps.
@@ -356,7 +368,13 @@ pub(super) async fn run(
                 tokio::spawn(drive(Arc::clone(&engine), Driven::unknown(id), room));
             }
         };
-        tokio::join!(dispatch, timers(&engine), super::feed::run(&engine), changed_elsewhere(&engine));
+        tokio::join!(
+            dispatch,
+            timers(&engine),
+            super::feed::run(&engine),
+            changed_elsewhere(&engine),
+            super::sweep::run(&engine)
+        );
     };
     stop.run_until_cancelled(run).await;
     Ok(())

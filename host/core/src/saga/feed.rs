@@ -46,6 +46,7 @@ pub(super) async fn run(engine: &Arc<Engine>) {
     let mut follower: Option<LogFollower> = None;
     let mut stored = engine.registry.position();
     loop {
+        engine.calm().await;
         let from = engine.registry.position();
         let follower = follower.get_or_insert_with(|| engine.parts.reader.follow_log(from, Filter::default()));
         let room = PageLimit { events: limits::FEED_EVENTS, bytes: limits::INPUT_BYTES_MAX * 4 };
@@ -64,10 +65,7 @@ pub(super) async fn run(engine: &Arc<Engine>) {
                 continue;
             }
         };
-        let mut touched = false;
-        for event in &page.events {
-            touched |= examine(engine, event, &eyes).await;
-        }
+        let touched = examine(engine, &page.events, &eyes).await;
         let next = page.next.unwrap_or(from);
         for id in engine.registry.examined(next) {
             engine.poke(id, Poke::default());
@@ -78,31 +76,36 @@ pub(super) async fn run(engine: &Arc<Engine>) {
     }
 }
 
-/// Looks at one event, and returns when what it brings about is stored.
-async fn examine(engine: &Arc<Engine>, event: &Event, eyes: &Eyes) -> bool {
-    let moves = eyes.clocks.iter().filter(|(_, filter)| filter.matches(event)).map(|(name, _)| name.as_str());
-    let (overdue, woken) = engine.registry.examine(event, moves);
-    let mut touched = !overdue.is_empty() || !woken.is_empty();
-    for id in overdue {
-        engine.poke(id, Poke::default());
-    }
-    let tell = |id: Uuid| async move {
-        loop {
-            let (done, stored) = oneshot::channel();
-            engine.poke(id, Poke { event: Some(event.clone()), done: Some(done) });
-            // It is dropped when the saga was let go of, or this host does not drive sagas any more.
-            if stored.await.is_ok() || engine.epoch().is_none() {
-                return;
-            }
-            tokio::task::yield_now().await;
+/// Looks at events one after the other, and returns when what they bring about is stored. That is stored together:
+/// a saga that one of them starts finds the later ones by itself.
+async fn examine(engine: &Arc<Engine>, events: &[Event], eyes: &Eyes) -> bool {
+    let (mut wakings, mut starts, mut touched) = (Vec::new(), Vec::new(), false);
+    for event in events {
+        let moves = eyes.clocks.iter().filter(|(_, filter)| filter.matches(event)).map(|(name, _)| name.as_str());
+        let (overdue, woken) = engine.registry.examine(event, moves);
+        touched |= !overdue.is_empty();
+        for id in overdue {
+            engine.poke(id, Poke::default());
         }
-    };
-    join_all(woken.into_iter().map(tell)).await;
-    for starter in eyes.starters.iter().filter(|starter| starter.filter.matches(event)) {
-        touched = true;
-        start(engine, event, starter).await;
+        wakings.extend(woken.into_iter().map(|id| wake(engine, event, id)));
+        starts.extend(eyes.starters.iter().filter(|on| on.filter.matches(event)).map(|on| start(engine, event, on)));
     }
+    touched |= !wakings.is_empty() || !starts.is_empty();
+    tokio::join!(join_all(wakings), join_all(starts));
     touched
+}
+
+/// Tells a saga of an event, and returns when it has heeded it.
+async fn wake(engine: &Engine, event: &Event, id: Uuid) {
+    loop {
+        let (done, stored) = oneshot::channel();
+        engine.poke(id, Poke { event: Some(event.clone()), done: Some(done) });
+        // It is dropped when the saga was let go of, or this host does not drive sagas any more.
+        if stored.await.is_ok() || engine.epoch().is_none() {
+            return;
+        }
+        tokio::time::sleep(limits::LOOK_EVERY).await;
+    }
 }
 
 async fn start(engine: &Arc<Engine>, event: &Event, starter: &Starter) {

@@ -21,6 +21,7 @@ mod next;
 mod registry;
 mod rows;
 mod start;
+mod sweep;
 pub mod view;
 
 use uuid::Uuid;

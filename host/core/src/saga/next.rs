@@ -392,7 +392,12 @@ impl Saga {
 
     /// What has become overdue at these times, by the host's clock and by that of events.
     pub fn overdue(&self, host: Timestamp, events: Timestamp) -> Option<What> {
-        let own = if self.clock == SagaClock::Host { host } else { events };
+        let own = match self.clock {
+            SagaClock::Host => host,
+            SagaClock::Event if matches!(self.phase, Phase::Waiting { .. }) => events,
+            // While it has something to do, no time passes for it, however far the log is ahead.
+            SagaClock::Event => self.time,
+        };
         let past = |time: Option<Timestamp>| time.filter(|time| *time <= own);
         let until = match self.phase {
             Phase::Waiting { until, .. } => past(until),

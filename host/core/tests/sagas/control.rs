@@ -93,10 +93,10 @@ async fn a_faulty_plugin_pauses_its_saga_which_goes_on_with_a_mended_revision() 
         let mut mended = three_steps();
         mended["version"] = json!(format!("2-{calls}"));
         bench.deploy(&mended).await;
-        let revision = Some(bench.host.plugins.get("order").unwrap().current.number);
-        bench.host.sagas.command(id, &Command::Resume { revision }, order()).await.unwrap();
+        let revision = bench.host.plugins.get("order").unwrap().current.number;
+        bench.host.sagas.command(id, &Command::Resume { revision: Some(revision) }, order()).await.unwrap();
         let status = bench.end(id).await;
-        assert_eq!((status.state, status.revision), (State::Completed, revision.unwrap()));
+        assert_eq!((status.state, status.revision), (State::Completed, revision));
     }
     let mut other = saga("order", &[json!({ "name": "something-else" })], json!({}));
     other["version"] = json!("3");
@@ -225,4 +225,30 @@ async fn a_host_that_has_lost_the_lead_commits_nothing() {
         Err(_) => old.sagas.start(start).await.unwrap().id,
     };
     assert_eq!(old.sagas.wait(two, Duration::from_millis(1)).await.unwrap().id, two);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sagas_that_have_ended_are_forgotten_after_a_while() {
+    let clock = wasmill_core::clock::ManualClock::at(wasmill_core::clock::Timestamp(1_800_000_000_000_000));
+    let mut bench = Bench::with_clock(std::sync::Arc::new(clock.clone())).await;
+    let day = 24 * 3_600_000_u64;
+    let steps = ["reserve", "authorize", "ship"].map(|name| json!({ "name": name }));
+    bench.deploy(&saga("order", &steps, json!({ "keepEndedMs": day }))).await;
+    bench.world.act("open", "ship", Execute, &[Act::WaitForEvent(None)]);
+    let (ended, open) = (bench.begin("order", "ended").await, bench.begin("order", "open").await);
+    bench.end(ended).await;
+    clock.advance_us(i64::try_from(day * 1_000).unwrap() - 1);
+    assert_eq!(bench.host.sagas.sweep().await.unwrap(), 0);
+    clock.advance_us(1);
+    // The host may have been faster.
+    let _ = bench.host.sagas.sweep().await;
+    until("it is forgotten", async || {
+        matches!(bench.host.sagas.status(ended).await, Err(SagaError::NotFound(_))).then_some(())
+    })
+    .await;
+    assert!(matches!(bench.host.sagas.find("order", "ended").await, Err(SagaError::NoneOf { .. })));
+    assert_eq!(bench.host.sagas.status(open).await.unwrap().id, open);
+    let again = bench.begin("order", "ended").await;
+    assert_ne!(again, ended);
+    assert_eq!(bench.end(again).await.state, State::Completed);
 }

@@ -70,6 +70,14 @@ pub struct ServeArgs {
     /// Threads that run plugins [default: one for each core, at most 2] [env: WASMILL_GUEST_THREADS]
     #[arg(long, value_name = "COUNT")]
     pub guest_threads: Option<String>,
+    /// Host that sagas may reach on a private network or on this machine (repeatable): a name, *.NAME, an
+    /// address, or `*` for any [env: WASMILL_PRIVATE_HOSTS]
+    #[arg(long = "private-host", value_name = "HOST")]
+    pub private_hosts: Vec<String>,
+    /// Folder of the secrets that sagas may send, one file each; WASMILL_SECRET_NAME in the environment is one
+    /// as well [env: WASMILL_SECRETS_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<String>,
     /// auto, json or text; auto is text on a terminal [default: auto] [env: WASMILL_LOG_FORMAT]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -101,6 +109,8 @@ impl ServeArgs {
             call_deadline,
             memory_limit,
             guest_threads,
+            private_hosts,
+            secrets_dir,
             log_format,
             log_level,
         } = self;
@@ -108,6 +118,7 @@ impl ServeArgs {
         let one = match key.path {
             p if p == parts::ALLOWED_HOSTS.path => return allowed_hosts.clone(),
             p if p == parts::ALLOWED_ORIGINS.path => return allowed_origins.clone(),
+            p if p == parts::PRIVATE_HOSTS.path => return private_hosts.clone(),
             p if p == parts::LISTEN.path => listen,
             p if p == parts::DATA_DIR.path => data_dir,
             p if p == parts::STORE_URL.path => store,
@@ -124,6 +135,7 @@ impl ServeArgs {
             p if p == parts::CALL_DEADLINE.path => call_deadline,
             p if p == parts::MEMORY_LIMIT.path => memory_limit,
             p if p == parts::GUEST_THREADS.path => guest_threads,
+            p if p == parts::SECRETS_DIR.path => secrets_dir,
             p if p == parts::LOG_FORMAT.path => log_format,
             p if p == parts::LOG_LEVEL.path => log_level,
             _ => return Vec::new(),

@@ -10,7 +10,9 @@ mod sources;
 mod value;
 
 pub use args::ServeArgs;
-pub use parts::{AccessConfig, LogConfig, LogFormat, RetentionConfig, ServerConfig, StoreConfig, WasmConfig};
+pub use parts::{
+    AccessConfig, LogConfig, LogFormat, NetworkConfig, RetentionConfig, ServerConfig, StoreConfig, WasmConfig,
+};
 pub use settings::{ConfigError, Key, Origin};
 pub use sources::Sources;
 pub use value::Token;
@@ -25,6 +27,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub retention: RetentionConfig,
     pub wasm: WasmConfig,
+    pub network: NetworkConfig,
     pub log: LogConfig,
 }
 
@@ -37,6 +40,7 @@ impl Config {
             store: StoreConfig::read(&mut settings),
             retention: RetentionConfig::read(&mut settings),
             wasm: WasmConfig::read(&mut settings),
+            network: NetworkConfig::read(&mut settings),
             log: LogConfig::read(&mut settings),
         };
         config.check_together(&mut settings);
@@ -113,6 +117,16 @@ mod tests {
             let errors = load("", &[("WASMILL_RETENTION_WINDOW", wrong)], ServeArgs::default()).unwrap_err();
             assert!(errors[0].to_string().contains("01:00-05:30"), "{errors:?}");
         }
+    }
+
+    #[test]
+    fn private_hosts_are_hosts() {
+        let env = [("WASMILL_PRIVATE_HOSTS", "partner.internal, 10.0.0.7,*.lan"), ("WASMILL_SECRET_KEY", "geheim")];
+        let config = load("", &env, ServeArgs::default()).unwrap();
+        assert_eq!(config.network.private_hosts, ["partner.internal", "10.0.0.7", "*.lan"]);
+        assert!(!format!("{config:?}").contains("geheim"));
+        let errors = load("[network]\nprivate_hosts = ['http://a']\n", &[], ServeArgs::default()).unwrap_err();
+        assert!(errors[0].to_string().contains("without scheme"), "{errors:?}");
     }
 
     #[test]

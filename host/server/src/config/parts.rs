@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmill_core::saga;
 use wasmill_core::stream::retention::RetentionOptions;
 use wasmill_store::Location;
 
@@ -38,6 +39,8 @@ keys! {
     CALL_DEADLINE = "wasm.call_deadline", "--call-deadline", "WASMILL_CALL_DEADLINE";
     MEMORY_LIMIT = "wasm.memory_limit", "--memory-limit", "WASMILL_MEMORY_LIMIT";
     GUEST_THREADS = "wasm.threads", "--guest-threads", "WASMILL_GUEST_THREADS";
+    PRIVATE_HOSTS = "network.private_hosts", "--private-host", "WASMILL_PRIVATE_HOSTS";
+    SECRETS_DIR = "network.secrets_dir", "--secrets-dir", "WASMILL_SECRETS_DIR";
     LOG_FORMAT = "log.format", "--log-format", "WASMILL_LOG_FORMAT";
     LOG_LEVEL = "log.level", "--log-level", "WASMILL_LOG_LEVEL";
 }
@@ -191,6 +194,30 @@ impl WasmConfig {
             memory_limit: settings.within(&MEMORY_LIMIT, ByteSize::mib(64), ByteSize::mib(1)..=ByteSize::gib(4)),
             threads: settings.within(&GUEST_THREADS, cores.min(2), 1..=256),
         }
+    }
+}
+
+/// `[network]`: what sagas may reach, beside what each was granted.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Hosts that may be on a private network or on this machine: names, `*.NAME`, addresses, or `*`. Default:
+    /// none, since whoever is there trusts its neighbours.
+    pub private_hosts: Vec<String>,
+    /// Where secrets are, one file each. Default: the environment alone.
+    pub secrets_dir: Option<PathBuf>,
+}
+
+impl NetworkConfig {
+    pub(super) fn read(settings: &mut Settings) -> Self {
+        let private_hosts: Vec<String> = settings.value(&PRIVATE_HOSTS, Vec::new());
+        if let Some(wrong) = private_hosts.iter().find(|host| !saga::http::is_host(host)) {
+            settings.refuse(
+                &PRIVATE_HOSTS,
+                format!("`{wrong}` is not a host"),
+                "names, `*.NAME`, addresses, or `*`, without scheme and port",
+            );
+        }
+        Self { private_hosts, secrets_dir: settings.optional(&SECRETS_DIR) }
     }
 }
 

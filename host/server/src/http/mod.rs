@@ -205,6 +205,7 @@ fn table() -> Vec<Route> {
         route("/api/plugins/{name}/logs/live", GET, get(plugins::follow_logs)),
         route("/api/plugins/{name}/status", GET, get(plugin_life::status)),
         route("/api/plugins/{name}/revisions", GET, get(plugin_life::revisions)),
+        route("/api/plugins/{name}/revisions/{number}/component", GET, get(plugins::component)),
         route(
             "/api/plugins/{name}/settings",
             &["GET", "PATCH"],

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use wasmill_core::clock::{Clock, SystemClock};
 use wasmill_core::host::{HostOptions, HostParts};
 use wasmill_core::metrics::Metrics;
+use wasmill_core::saga::http::Network;
 use wasmill_store::{OpenError, OpenOptions};
 use wasmill_wasm::{EngineError, WasmConfig, WasmEngine};
 
 use super::data_dir::Places;
-use crate::config::Config;
+use crate::config::{Config, NetworkConfig};
+use crate::outgoing::{Client, SecretsError, StoredSecrets};
 
 /// Why the parts could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,8 @@ pub enum PartsError {
     Engine(#[from] EngineError),
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
 }
 
 pub(super) async fn open(config: Config, data_dir: Places) -> Result<HostParts, PartsError> {
@@ -35,6 +39,15 @@ pub(super) async fn open(config: Config, data_dir: Places) -> Result<HostParts, 
     };
     let engine = WasmEngine::new(wasm, Arc::clone(&clock))?;
     let metrics = Arc::new(Metrics::new()?);
-    let options = HostOptions { retention: config.retention.0, ..HostOptions::default() };
+    let network = network(config.network)?;
+    let options = HostOptions { retention: config.retention.0, network, ..HostOptions::default() };
     Ok(HostParts { store, engine: Arc::new(engine), clock, metrics, options })
+}
+
+fn network(config: NetworkConfig) -> Result<Network, SecretsError> {
+    Ok(Network {
+        client: Some(Arc::new(Client::new())),
+        secrets: Some(Arc::new(StoredSecrets::open(config.secrets_dir)?)),
+        private_hosts: config.private_hosts.into(),
+    })
 }

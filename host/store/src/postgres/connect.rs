@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use wasmill_core::store::StoreError;
 
 use super::commit::Writer;
@@ -16,6 +16,13 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_m
 pub(super) struct Waits {
     pub(super) answer: Duration,
     pub(super) reconnect: Duration,
+}
+
+/// Sleeps under a second timer: with tokio 1.54.1 a writer that waited here was seen to sleep for ever, in one of ten
+/// runs of the test of two hosts, and a writer that sleeps holds up its whole host.
+async fn rest(time: Duration) {
+    const SPARE: Duration = Duration::from_millis(200);
+    let _ = timeout(time + SPARE, sleep(time)).await;
 }
 
 /// What the database says of the groups that this host has sent.
@@ -55,7 +62,7 @@ impl Writer {
                     }
                     tracing::warn!(error = %error, "the database cannot be reached; it is tried again");
                     last = Some(error);
-                    sleep(pause.min(left)).await;
+                    rest(pause.min(left)).await;
                     pause = (pause * 2).min(pause_max);
                 }
                 Err(elapsed) => {

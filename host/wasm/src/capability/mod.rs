@@ -4,6 +4,7 @@
 mod config;
 mod env;
 mod event_details;
+mod http;
 mod log;
 mod outbox;
 mod saga_data;

@@ -96,7 +96,8 @@ impl Sandbox {
         event: Result<wasmill_core::event::NewEvent, OutboxError>,
     ) -> wasmtime::Result<()> {
         let work = self.work("the outbox")?;
-        let count = work.events.len();
+        // A saga has no batch: what it emits has the saga as its cause, which is 0.
+        let count = if work.step.is_some() { 1 } else { work.events.len() };
         let none = || wasmtime::Error::msg("only handlers and sagas have an outbox");
         let outbox = work.outbox.as_mut().ok_or_else(none)?;
         let taken = event.and_then(|event| outbox.emit(Emitted { cause, stream, event }, count));

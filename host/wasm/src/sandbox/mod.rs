@@ -18,6 +18,8 @@ use wasmill_core::handler::outbox::Outbox;
 use wasmill_core::limits::plugin as limits;
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::projection::state::State;
+use wasmill_core::saga::call::{SagaData, StepCall};
+use wasmill_core::saga::http::Outgoing;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -60,16 +62,41 @@ pub(crate) struct Work {
     /// Upcasters have none, nor an outbox.
     pub(crate) state: Option<State>,
     pub(crate) outbox: Option<Outbox>,
+    /// Of a saga alone. Its events are the one that has woken it, if one did.
+    pub(crate) step: Option<Step>,
+}
+
+/// What an attempt at a step has beside its outbox.
+pub(crate) struct Step {
+    pub(crate) data: SagaData,
+    pub(crate) http: Arc<Outgoing>,
 }
 
 impl Work {
     pub(crate) fn of(batch: Batch) -> Self {
         let Batch { events, state, outbox } = batch;
-        Self { events, state: Some(state), outbox: Some(outbox) }
+        Self { events, state: Some(state), outbox: Some(outbox), step: None }
+    }
+
+    pub(crate) fn of_events(events: Arc<[Event]>) -> Self {
+        Self { events, state: None, outbox: None, step: None }
+    }
+
+    /// Takes out of `call` what the guest may change.
+    pub(crate) fn of_step(call: &mut StepCall) -> Self {
+        let step = Step { data: std::mem::take(&mut call.data), http: Arc::clone(&call.http) };
+        let outbox = Some(std::mem::take(&mut call.outbox));
+        Self { events: call.context.woken_by.iter().cloned().collect(), state: None, outbox, step: Some(step) }
+    }
+
+    /// Puts it back.
+    pub(crate) fn into_step(self, call: &mut StepCall) {
+        call.outbox = self.outbox.unwrap_or_default();
+        call.data = self.step.map(|step| step.data).unwrap_or_default();
     }
 
     pub(crate) fn into_batch(self) -> Batch {
-        let Self { events, state, outbox } = self;
+        let Self { events, state, outbox, step: _ } = self;
         let state = state.expect("the work was made of a batch");
         Batch { events, state, outbox: outbox.unwrap_or_default() }
     }
@@ -130,12 +157,21 @@ impl Sandbox {
     }
 
     pub(crate) fn work(&mut self, asked_for: &str) -> wasmtime::Result<&mut Work> {
-        let nothing = || wasmtime::Error::msg(format!("{asked_for} is only there while events are applied"));
+        let nothing = || wasmtime::Error::msg(format!("{asked_for} is only there within a call, not at a start"));
         self.work.as_mut().ok_or_else(nothing)
+    }
+
+    pub(crate) fn step(&mut self, asked_for: &str) -> wasmtime::Result<&mut Step> {
+        let nothing = || wasmtime::Error::msg(format!("{asked_for} is only there within a step"));
+        self.work(asked_for)?.step.as_mut().ok_or_else(nothing)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory.used()
+    }
+
+    pub(crate) fn call_time(&self) -> Duration {
+        self.meter.spent()
     }
 
     pub(crate) fn memory_bytes_max(&self) -> usize {

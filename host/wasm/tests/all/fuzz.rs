@@ -118,9 +118,12 @@ async fn a_damaged_plugin_of_rust_is_refused_or_runs_within_its_limits() {
     let engine = engine();
     for seed in seeds(runs()) {
         let mut damage = Damage(Random::new(seed));
-        for (name, other) in
-            [("user-statistics", "test-handler"), ("test-handler", "flights"), ("test-upcaster", "welcome")]
-        {
+        for (name, other) in [
+            ("user-statistics", "test-handler"),
+            ("test-handler", "flights"),
+            ("test-saga", "test-handler"),
+            ("test-upcaster", "welcome"),
+        ] {
             let (whole, other) = (built(name), built(other));
             for _ in 0..REAL {
                 answers(&engine, damage.done_to(&whole, &other).into()).await;

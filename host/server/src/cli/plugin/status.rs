@@ -155,18 +155,18 @@ impl Show for Status {
             0 => String::new(),
             seconds => format!(", the oldest since {}", duration(Duration::from_secs(seconds))),
         };
-        let newest = match plugin.newest_revision() == plugin.revision() {
-            true => String::new(),
-            false => format!(" (the newest is {})", plugin.newest_revision()),
+        let revision = match (plugin.running_revision(), plugin.revision(), plugin.newest_revision()) {
+            (running, revision, _) if running != revision => format!("{running} (until {revision} is built)"),
+            (running, _, newest) if running != newest => format!("{running} (the newest is {newest})"),
+            (running, _, _) => running.to_string(),
         };
         let mut text = format!(
-            "{} {} {}\n  state        {}\n  revision     {}{newest}\n  position     {} of {}\n  behind       {}{behind}\n  \
+            "{} {} {}\n  state        {}\n  revision     {revision}\n  position     {} of {}\n  behind       {}{behind}\n  \
              processed    {} since the host started, {:.0}/s",
             plugin.kind(),
             plugin.name(),
             plugin.version(),
             plugin.state(),
-            plugin.revision(),
             grouped(self.next_position),
             grouped(tail),
             count(plugin.lag_events(), "position"),

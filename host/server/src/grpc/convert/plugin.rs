@@ -27,6 +27,7 @@ pub(crate) fn plugin(status: &PluginStatus) -> proto::Plugin {
         config: status.setup.config.clone(),
         grants: status.setup.grants.iter().cloned().collect(),
         newest_revision: status.newest,
+        running_revision: status.running,
         state: state(status.state).into(),
         lag_events: lag_events(status),
     }

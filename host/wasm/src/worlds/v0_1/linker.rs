@@ -5,8 +5,8 @@ use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::wasmill::plugin::{
-    config, emitted, env, event_details, events, log, outbox, outbox_json, outcomes, saga_data, state, state_json,
-    types,
+    config, emitted, env, event_details, events, http, log, outbox, outbox_json, outcomes, saga_data, state,
+    state_json, types,
 };
 use crate::sandbox::{self, Sandbox};
 
@@ -55,6 +55,7 @@ fn linker(engine: &Engine, kind: Kind) -> wasmtime::Result<Linker<Sandbox>> {
     }
     if kind == Kind::Saga {
         saga_data::add_to_linker::<_, HasSelf<Sandbox>>(l, |sandbox| sandbox)?;
+        http::add_to_linker::<_, HasSelf<Sandbox>>(l, |sandbox| sandbox)?;
     }
     linker.allow_shadowing(true);
     sandbox::forbid_timers(&mut linker)?;

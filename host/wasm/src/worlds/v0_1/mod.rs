@@ -2,6 +2,7 @@
 
 pub(crate) mod json;
 pub(crate) mod linker;
+mod step;
 mod types;
 pub(crate) mod world;
 
@@ -31,6 +32,7 @@ pub(crate) mod bindings {
                 import wasmill:plugin/outbox@0.1.0;
                 import wasmill:plugin/outbox-json@0.1.0;
                 import wasmill:plugin/saga-data@0.1.0;
+                import wasmill:plugin/http@0.1.0;
                 export wasmill:plugin/projection@0.1.0;
                 export wasmill:plugin/upcaster@0.1.0;
                 export wasmill:plugin/saga@0.1.0;
@@ -42,6 +44,7 @@ pub(crate) mod bindings {
             "wasmill:plugin/state.get-many": async | trappable,
             "wasmill:plugin/state.scan": async | trappable,
             "wasmill:plugin/state-json.load": async | trappable,
+            "wasmill:plugin/http.send": async | trappable,
             default: trappable,
         },
         exports: { default: async },

@@ -6,6 +6,7 @@ use std::time::Duration;
 use wasmill_core::event::Event;
 use wasmill_core::guest::{Batch, GuestError, Upcasted};
 use wasmill_core::plugin::descriptor::Kind;
+use wasmill_core::saga::call::{Direction, StepCall, StepOutcome};
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{
@@ -15,7 +16,7 @@ use wasmtime::component::{
 use super::bindings::exports::wasmill::plugin::{saga, upcaster};
 use super::bindings::wasmill::plugin::{events, outcomes};
 use super::linker::Linkers;
-use super::{json, types};
+use super::{json, step, types};
 use crate::contract::Form;
 use crate::sandbox::{self, Sandbox, Work};
 
@@ -23,7 +24,8 @@ type Events<'a> = (&'a [events::Event<'a>],);
 type Outcome = (Result<(), outcomes::Failure>,);
 type Upcasts = (Result<Vec<upcaster::Upcasted>, outcomes::Failure>,);
 type JsonUpcasts = (Result<String, outcomes::Failure>,);
-type Step = (Result<saga::StepOutcome, outcomes::Failure>,);
+type Context<'a> = (saga::StepContext<'a>,);
+type Outcomes = (Result<saga::StepOutcome, outcomes::Failure>,);
 
 /// A component that was linked as what its exports make it.
 pub(crate) struct World {
@@ -33,6 +35,8 @@ pub(crate) struct World {
     describe: ComponentExportIndex,
     /// What events are handed to; a saga's `execute`.
     call: ComponentExportIndex,
+    /// A saga's `compensate`.
+    undo: Option<ComponentExportIndex>,
 }
 
 impl World {
@@ -53,16 +57,12 @@ impl World {
             (Kind::Projection, Form::Json) => find::<(&str,), Outcome>(&pre, &interface, "apply"),
             (Kind::Handler, Form::Json) => find::<(&str,), Outcome>(&pre, &interface, "handle"),
             (Kind::Upcaster, Form::Json) => find::<(&str,), JsonUpcasts>(&pre, &interface, "upcast"),
-            (Kind::Saga, _) => find::<(saga::StepContext<'_>,), Step>(&pre, &interface, "compensate").and(find::<
-                (saga::StepContext<'_>,),
-                Step,
-            >(
-                &pre, &interface, "execute",
-            )),
+            (Kind::Saga, _) => find::<Context<'_>, Outcomes>(&pre, &interface, "execute"),
         };
-        match (describe, call) {
-            (Ok(describe), Ok(call)) => Ok(Self { kind, form, pre, describe, call }),
-            (describe, call) => Err([describe.err(), call.err()].into_iter().flatten().collect()),
+        let undo = (kind == Kind::Saga).then(|| find::<Context<'_>, Outcomes>(&pre, &interface, "compensate"));
+        match (describe, call, undo.transpose()) {
+            (Ok(describe), Ok(call), Ok(undo)) => Ok(Self { kind, form, pre, describe, call, undo }),
+            (describe, call, undo) => Err([describe.err(), call.err(), undo.err()].into_iter().flatten().collect()),
         }
     }
 
@@ -139,7 +139,7 @@ impl Instance {
         deadline: Duration,
         events: Arc<[Event]>,
     ) -> Result<Vec<Upcasted>, GuestError> {
-        self.store.data_mut().work = Some(Work { events: Arc::clone(&events), state: None, outbox: None });
+        self.store.data_mut().work = Some(Work::of_events(Arc::clone(&events)));
         let failed = |failed| GuestError::Failed(types::failure(failed));
         let upcasted = match self.world.form {
             Form::Records => {
@@ -160,12 +160,44 @@ impl Instance {
         Err(GuestError::Contract { what })
     }
 
+    /// One attempt at a step. `call` has its data and outbox back whatever happens.
+    pub(crate) async fn step(&mut self, deadline: Duration, call: &mut StepCall) -> Result<StepOutcome, GuestError> {
+        let undo = self.world.undo.ok_or_else(|| GuestError::Contract { what: "it is not a saga".into() })?;
+        let index = match call.direction {
+            Direction::Execute => self.world.call,
+            Direction::Compensate => undo,
+        };
+        self.store.data_mut().work = Some(Work::of_step(call));
+        let lowered = step::Lowered::of(&call.context);
+        let outcome = self.invoke_at::<Context<'_>, Outcomes>(index, deadline, (lowered.context(),)).await;
+        drop(lowered);
+        let work = self.store.data_mut().work.take().expect("it was put there, and only calls use it");
+        work.into_step(call);
+        match outcome?.0 {
+            Ok(outcome) => step::outcome(outcome, call.direction),
+            Err(failed) => Err(GuestError::Failed(types::failure(failed))),
+        }
+    }
+
     async fn invoke<P, R>(&mut self, deadline: Duration, params: P) -> Result<R, GuestError>
     where
         P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
-        let (linked, index) = (self.linked, self.world.call);
+        self.invoke_at(self.world.call, deadline, params).await
+    }
+
+    async fn invoke_at<P, R>(
+        &mut self,
+        index: ComponentExportIndex,
+        deadline: Duration,
+        params: P,
+    ) -> Result<R, GuestError>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        let linked = self.linked;
         let invoke = async |store: &mut Store<Sandbox>| {
             let function: TypedFunc<P, R> = linked.get_typed_func(&mut *store, index)?;
             function.call_async(store, params).await
@@ -175,5 +207,10 @@ impl Instance {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         self.store.data().memory_bytes()
+    }
+
+    /// What the last call has computed.
+    pub(crate) fn call_time(&self) -> Duration {
+        self.store.data().call_time()
     }
 }
