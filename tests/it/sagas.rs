@@ -191,7 +191,7 @@ async fn overdue_flights_are_those_that_depart_and_never_arrive() {
     assert_eq!(missing.len(), 15);
     assert_eq!(flights::publish(&host, &events).await.expect("the host is there"), events.len());
     // Behind the last flight, nothing is in the air any more.
-    let late = json!({ "events": [{ "type": "month.over", "data": {}, "time": "2013-02-03T00:00:00Z" }] });
+    let late = json!([{ "type": "month.over", "data": {}, "time": "2013-02-03T00:00:00Z" }]);
     host.publish("aircraft-none", &late).await;
     let (until, mut pace) = (Instant::now() + PATIENCE * 3, tokio::time::interval(Duration::from_millis(100)));
     let overdue = loop {
