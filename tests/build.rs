@@ -14,11 +14,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let guests = PathBuf::from(std::env::var("OUT_DIR")?);
     println!("cargo::rustc-env=GUESTS={}", guests.display());
     guest::build("flights", &[], &[SDK[0], SDK[1], "plugins/flights"], &guests.join("flights.wasm"))?;
-    for variant in ["", "describe-loops", "describe-gigabyte", "bad-descriptor"] {
+    for variant in ["", "describe-loops", "describe-gigabyte", "bad-descriptor", "many-collections"] {
         let (features, name) = if variant.is_empty() { (vec![], "test-guest") } else { (vec![variant], variant) };
         guest::build("test-guest", &features, &[SDK[0], SDK[1], "tests/guests"], &guests.join(format!("{name}.wasm")))?;
     }
     for (package, source) in [
+        ("cdevents", "plugins/cdevents"),
         ("test-handler", "tests/guests-handler"),
         ("test-saga", "tests/guests-saga"),
         ("test-upcaster", "tests/guests-upcaster"),

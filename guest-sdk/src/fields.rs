@@ -37,6 +37,18 @@ impl Fields {
         Ok(())
     }
 
+    /// Gives a field another name, where it stands; one that has that name already goes. Nothing happens when
+    /// there is no such field.
+    pub fn rename(&mut self, name: &str, to: &str) {
+        if name == to || self.raw(name).is_none() {
+            return;
+        }
+        self.remove(to);
+        for (field, _) in self.0.iter_mut().filter(|(field, _)| field == name) {
+            to.clone_into(field);
+        }
+    }
+
     /// Takes a field out.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(field, _)| field != name);
@@ -92,7 +104,9 @@ mod tests {
         fields.remove("a");
         fields.set("b", &"new").unwrap();
         fields.set("last", &7).unwrap();
-        let expected = r#"{"z":1.50,"n":12345678901234567890123,"b":"new","last":7}"#;
+        fields.rename("z", "first");
+        fields.rename("a", "gone");
+        let expected = r#"{"first":1.50,"n":12345678901234567890123,"b":"new","last":7}"#;
         assert_eq!(serde_json::to_string(&fields).unwrap(), expected);
         assert_eq!((fields.get::<u32>("last"), fields.get::<u32>("b"), fields.get::<u32>("a")), (Some(7), None, None));
         assert!(serde_json::from_str::<Fields>("[1]").is_err());

@@ -15,7 +15,8 @@ pub trait Upcaster {
     /// What is said of it beside its lifts.
     fn descriptor() -> Descriptor;
 
-    /// Its steps. They chain by themselves: what takes version 1 to 2 and what takes 2 to 3 take 1 to 3.
+    /// Its steps, at most 256. They chain by themselves: what takes version 1 to 2 and what takes 2 to 3 take
+    /// 1 to 3.
     fn lifts() -> Vec<Lift>;
 }
 

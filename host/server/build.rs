@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "wasmill/v1/event.proto",
     "wasmill/v1/log.proto",
     "wasmill/v1/stream.proto",
@@ -21,6 +21,7 @@ const PROTOS: [&str; 11] = [
     "wasmill/v1/schema.proto",
     "wasmill/v1/receipt.proto",
     "wasmill/v1/replay.proto",
+    "wasmill/v1/saga.proto",
     "wasmill/v1/plugin.proto",
     "wasmill/v1/projection.proto",
 ];

@@ -13,7 +13,7 @@ async fn post(host: &TestHost, path: &str, body: Value) -> (u16, Value) {
 }
 
 /// Makes a group that hands out refused events again at once.
-async fn make(host: &TestHost, name: &str, config: Value) {
+pub async fn make(host: &TestHost, name: &str, config: Value) {
     let mut config = config;
     config["retry"] = json!({ "baseMs": 0 });
     let body = json!({ "config": config }).to_string();
@@ -22,27 +22,27 @@ async fn make(host: &TestHost, name: &str, config: Value) {
 }
 
 /// A joined member of a group.
-struct Member<'a> {
+pub struct Member<'a> {
     host: &'a TestHost,
     group: String,
     session: String,
 }
 
 impl<'a> Member<'a> {
-    async fn join(host: &'a TestHost, group: &str, name: &str) -> Self {
+    pub async fn join(host: &'a TestHost, group: &str, name: &str) -> Self {
         let (status, joined) = post(host, &format!("/api/groups/{group}/members"), json!({ "member": name })).await;
         assert_eq!(status, 201, "{joined}");
         let session = joined["session"].as_str().expect("a session").to_owned();
         Self { host, group: group.into(), session }
     }
 
-    async fn call(&self, what: &str, mut body: Value) -> (u16, Value) {
+    pub async fn call(&self, what: &str, mut body: Value) -> (u16, Value) {
         body["session"] = self.session.as_str().into();
         post(self.host, &format!("/api/groups/{}/{what}", self.group), body).await
     }
 
     /// Pulls until there is something.
-    async fn pull(&self, limit: usize) -> Vec<Value> {
+    pub async fn pull(&self, limit: usize) -> Vec<Value> {
         let (status, pulled) = self.call("pull", json!({ "limit": limit, "waitMs": 60_000 })).await;
         assert_eq!(status, 200, "{pulled}");
         let deliveries = pulled["deliveries"].as_array().expect("deliveries").clone();
@@ -57,13 +57,13 @@ impl<'a> Member<'a> {
         pulled["deliveries"].as_array().expect("deliveries").clone()
     }
 
-    async fn ack(&self, deliveries: &[Value]) -> Value {
+    pub async fn ack(&self, deliveries: &[Value]) -> Value {
         let (status, acked) = self.call("ack", json!({ "tokens": tokens(deliveries) })).await;
         assert_eq!(status, 200, "{acked}");
         acked["outcomes"].clone()
     }
 
-    async fn nack(&self, deliveries: &[Value], refusal: Value) -> Value {
+    pub async fn nack(&self, deliveries: &[Value], refusal: Value) -> Value {
         let body = json!({ "tokens": tokens(deliveries), "refusal": refusal });
         let (status, nacked) = self.call("nack", body).await;
         assert_eq!(status, 200, "{nacked}");

@@ -30,7 +30,7 @@ async fn ended(child: Child) -> Ran {
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-async fn run(arguments: &[&str]) -> Ran {
+pub async fn run(arguments: &[&str]) -> Ran {
     ended(command(arguments).spawn().expect("the binary starts")).await
 }
 
@@ -326,4 +326,65 @@ async fn a_log_is_followed_over_grpc_and_http() {
     let ended =
         tokio::time::timeout(Duration::from_secs(60), child.wait()).await.expect("it ends").expect("it is waited for");
     assert_eq!(ended.code(), Some(1));
+}
+
+/// A component that a host has is tried with what it was deployed with, on the events that it asks for.
+#[tokio::test]
+async fn what_a_host_has_is_tried_verified_and_held_against() {
+    let host = TestHost::start().await;
+    let added = |n: u64| json!({ "type": "user.added", "data": { "id": format!("u{n}"), "name": "Ada" } });
+    host.publish("users-1", &(0..20).map(added).collect()).await;
+    host.publish("office", &json!([{ "type": "door.opened", "data": {} }])).await;
+    let welcome = std::fs::read(flights::guest("welcome")).unwrap();
+    let deploy = "/api/plugins?grantAll=true&from=first&set=greeting=Moin";
+    let (status, deployed) = host.post(deploy, "application/wasm", welcome.clone()).await;
+    assert_eq!(status, 201, "{deployed}");
+
+    let (code, report) = report(&["plugin", "test", "--name", "welcome", "--url", &host.url]).await;
+    assert_eq!((code, &report["events"]), (Some(0), &json!({ "given": 20, "wanted": 20, "handled": 20 })), "{report}");
+    assert_eq!(report["output"][0]["data"]["text"], json!("Moin, Ada!"));
+    let ran = run(&["plugin", "verify", "--name", "welcome", "--url", &host.url, "--stream", "users-1"]).await;
+    assert!(ran.code == Some(0) && ran.out.contains("20 events in 7 runs"), "{} {}", ran.out, ran.err);
+
+    // Another revision, and a file, against the first.
+    let change = r#"{"set":{"greeting":"Hello"}}"#;
+    let (status, changed) = host.send("POST", "/api/plugins/welcome/configure", &[], change).await;
+    assert_eq!((status, &changed["plugin"]["revision"]), (200, &json!(2)), "{changed}");
+    let against = ["--url", &host.url, "--stream", "users-1", "--against", "1"];
+    let ran = run(&[&["plugin", "test", "--name", "welcome"][..], &against].concat()).await;
+    for words in ["Hello, Ada!", "0 documents and 40 events of output differ", "Moin, Ada!"] {
+        assert!(ran.out.contains(words), "`{words}` is said in {}", ran.out);
+    }
+    let same = [&["plugin", "test", "--name", "welcome", "--revision", "1", "--output", "json"][..], &against].concat();
+    let same: Value = serde_json::from_str(&run(&same).await.out).unwrap();
+    assert_eq!(same["against"]["differentOutput"], json!(0), "{same}");
+    let file = guest("welcome");
+    let ran = run(&[&["plugin", "verify", &file, "--config", "greeting=Welcome"][..], &against].concat()).await;
+    assert!(ran.out.contains("40 events of output differ"), "{} {}", ran.out, ran.err);
+
+    // The bytes themselves.
+    let answer = reqwest::get(host.path("/api/plugins/welcome/revisions/2/component")).await.unwrap();
+    let headers = answer.headers().clone();
+    assert_eq!(headers["content-type"], "application/wasm");
+    assert_eq!(headers["etag"].to_str().unwrap().trim_matches('"'), changed["plugin"]["sha256"]);
+    assert!(answer.bytes().await.unwrap() == welcome, "as they were uploaded");
+    for (path, code) in [
+        ("/api/plugins/welcome/revisions/3/component", "plugin_revision_not_found"),
+        ("/api/plugins/nobody/revisions/1/component", "plugin_not_found"),
+    ] {
+        let (status, problem) = host.get(path).await;
+        assert_eq!((status, &problem["code"]), (404, &json!(code)), "{problem}");
+    }
+    for (arguments, code, words) in [
+        (vec!["plugin", "test", "--name", "nobody"], 1, "plugin_not_found"),
+        (vec!["plugin", "test", "--name", "welcome", "--revision", "9"], 1, "plugin_revision_not_found"),
+        (vec!["plugin", "test", &file, "--against", "9", "--stream", "users-1"], 1, "plugin_revision_not_found"),
+        (vec!["plugin", "test", &file, "--name", "welcome"], 2, "cannot be used with"),
+        (vec!["plugin", "test", &file, "--revision", "1"], 2, "--name"),
+        (vec!["plugin", "verify", "--stream", "users-1"], 2, "--name"),
+    ] {
+        let ran = run(&[&arguments[..], &["--url", &host.url, "--output", "json"]].concat()).await;
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {} {}", ran.out, ran.err);
+        assert!(ran.err.contains(words), "`{words}` is said in {}", ran.err);
+    }
 }

@@ -216,7 +216,7 @@ async fn an_event_that_fails_is_parked_with_its_key_and_replayed_after_the_mend(
 }
 
 /// The first events that are sent live.
-async fn live(host: &TestHost, path: &str, count: usize) -> Vec<Value> {
+pub async fn live(host: &TestHost, path: &str, count: usize) -> Vec<Value> {
     use futures_util::StreamExt;
 
     let mut body = reqwest::get(host.path(path)).await.expect("an answer").bytes_stream();

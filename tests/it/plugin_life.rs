@@ -29,27 +29,27 @@ async fn deploy_variant(host: &TestHost, note: &str) -> u64 {
     answer["plugin"]["revision"].as_u64().expect("a number")
 }
 
-async fn post(host: &TestHost, path: &str) -> Value {
+pub async fn post(host: &TestHost, path: &str) -> Value {
     let (status, answer) = host.send("POST", path, &[], "").await;
     assert_eq!(status, 200, "{path}: {answer}");
     answer
 }
 
-async fn patch(host: &TestHost, plugin: &str, change: Value) -> Value {
+pub async fn patch(host: &TestHost, plugin: &str, change: Value) -> Value {
     let path = format!("/api/plugins/{plugin}/settings");
     let (status, settings) = host.send("PATCH", &path, &[], &change.to_string()).await;
     assert_eq!(status, 200, "{settings}");
     settings
 }
 
-async fn status(host: &TestHost, plugin: &str) -> Value {
+pub async fn status(host: &TestHost, plugin: &str) -> Value {
     let (code, status) = host.get(&format!("/api/plugins/{plugin}/status")).await;
     assert_eq!(code, 200, "{status}");
     status
 }
 
 /// Waits until what is known of a plugin at `path` is as it should be, and returns it.
-async fn becomes(host: &TestHost, path: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub async fn becomes(host: &TestHost, path: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     let (until, mut pace) = (Instant::now() + PATIENCE, tokio::time::interval(Duration::from_millis(10)));
     loop {
         pace.tick().await;

@@ -51,6 +51,7 @@ async fn a_describe_that_loops_asks_for_too_much_or_lies_is_refused() {
     refused(&host, variant("describe-loops"), "plugin_failed", &["ms"]).await;
     refused(&host, variant("describe-gigabyte"), "plugin_failed", &["memory"]).await;
     refused(&host, variant("bad-descriptor"), "descriptor_invalid", &[]).await;
+    refused(&host, variant("many-collections"), "descriptor_invalid", &["bytes"]).await;
 }
 
 /// A projection that meets each hostile event in turn pauses there, says why, and hurts nobody.

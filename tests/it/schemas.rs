@@ -1,8 +1,5 @@
 //! Schemas of event types over every face, and streams that ask for them.
 
-use std::io::Read as _;
-use std::path::PathBuf;
-
 use serde_json::{Map, Value, json};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -14,7 +11,7 @@ use wasmill_server::proto::{
 };
 
 use crate::cli::{run, run_json, write};
-use crate::support::{TestHost, root};
+use crate::support::{TestHost, data_set};
 
 fn order(amount: &str) -> Value {
     json!({ "type": "object", "additionalProperties": false, "required": ["id"],
@@ -245,19 +242,6 @@ async fn the_command_line_registers_checks_and_validates() {
     assert_eq!(run(&host, "schema delete order.placed --version 9").await.code, Some(1));
     let deleted = run(&host, "schema delete order.placed --version 9 --force").await;
     assert_eq!(deleted.out, "deleted version 9 of order.placed\n", "{}", deleted.err);
-}
-
-/// Events of a data set; `None`, said aloud, where there is none.
-fn data_set(name: &str) -> Option<Vec<Value>> {
-    let folder = std::env::var_os("WASMILL_TEST_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from);
-    let Ok(file) = std::fs::File::open(folder.join(name)) else {
-        // The project does not bring it along.
-        println!("SKIPPED: there is no {name} in WASMILL_TEST_DATA");
-        return None;
-    };
-    let mut lines = String::new();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut lines).expect("it is gzip");
-    Some(lines.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect())
 }
 
 /// The narrowest schema, as far as types and names go, that takes all of `values`.

@@ -10,13 +10,14 @@ use serde_json::Value;
 use crate::support::root;
 
 /// What each room may depend on in this workspace, and what it alone may use.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("wasmill-core", &[]),
     ("wasmill-store", &["wasmill-core", "wasmill-test-postgres"]),
     ("wasmill-wasm", &["wasmill-core", "wasmill-tests"]),
     ("wasmill-server", &["wasmill-core", "wasmill-store", "wasmill-wasm"]),
     ("wasmill-guest", &[]),
     ("flights", &["wasmill-guest"]),
+    ("cdevents", &["wasmill-guest"]),
     ("user-statistics", &["wasmill-guest"]),
     ("welcome", &["wasmill-guest"]),
     ("user-v1-to-v3", &["wasmill-guest"]),

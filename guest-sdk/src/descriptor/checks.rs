@@ -48,6 +48,9 @@ impl Descriptor {
         if let Some(fault) = self.capability_fault().or_else(|| self.saga_fault()) {
             return Some(fault);
         }
+        if self.lifts.len() > 256 {
+            return Some(format!("{} lifts are declared, at most 256 may be", self.lifts.len()));
+        }
         for lift in &self.lifts {
             let (from, to) = (lift.version, lift.to_version);
             if from == 0 || (lift.to_type.is_none() && to <= from) {

@@ -1,6 +1,7 @@
 //! What the host needs of a Wasm engine. `host/wasm` implements it; tests of core bring fake guests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -75,6 +76,11 @@ pub trait Guest: Send {
 
     /// Bytes of guest memory in use, all memories together.
     fn memory_bytes(&self) -> usize;
+
+    /// How long the guest has computed in its last call, where that is measured: what it waits for is not in it.
+    fn call_time(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A warm instance of an upcaster; as [`Guest`].
@@ -84,6 +90,10 @@ pub trait UpcasterGuest: Send {
     async fn upcast(&mut self, events: Arc<[Event]>) -> Result<Vec<Upcasted>, GuestError>;
 
     fn memory_bytes(&self) -> usize;
+
+    fn call_time(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A warm instance of a saga; as [`Guest`].
@@ -130,6 +140,9 @@ pub enum GuestError {
     Failed(Failure),
     #[error("the plugin crashed: {reason}")]
     Trapped { reason: String },
+    /// A crash at a limit that has no figures worth telling.
+    #[error("the plugin crashed: {reason}")]
+    Exhausted { limit: Limit, reason: String },
     #[error("the plugin used more than its {limit_ms} ms for one call")]
     DeadlineExceeded { limit_ms: u64 },
     #[error("the plugin asked for {asked_bytes} bytes of memory; its limit is {limit_bytes}")]
@@ -145,12 +158,83 @@ pub enum GuestError {
     Contract { what: String },
 }
 
+/// A limit of the sandbox, as metrics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    CallTime,
+    Memory,
+    Stack,
+    /// Streams, pollables and other things of the host that an instance holds.
+    Handles,
+    /// One document, or its key; the data of one saga.
+    Document,
+    /// All that a checkpoint changes.
+    Changes,
+    /// What one call emits.
+    Outbox,
+    /// Streams that it may append to.
+    Grants,
+    LogLines,
+}
+
+impl Limit {
+    pub const ALL: [Self; 9] = [
+        Self::CallTime,
+        Self::Memory,
+        Self::Stack,
+        Self::Handles,
+        Self::Document,
+        Self::Changes,
+        Self::Outbox,
+        Self::Grants,
+        Self::LogLines,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Limit::CallTime => "call_time",
+            Limit::Memory => "memory",
+            Limit::Stack => "stack",
+            Limit::Handles => "handles",
+            Limit::Document => "document",
+            Limit::Changes => "changes",
+            Limit::Outbox => "outbox",
+            Limit::Grants => "grants",
+            Limit::LogLines => "log_lines",
+        }
+    }
+}
+
 impl GuestError {
-    /// One word for metrics.
+    pub const REASONS: [&str; 8] = ["failed", "trapped", "deadline", "memory", "state", "outbox", "data", "contract"];
+
+    /// The limit that it has met, if that was the reason.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            GuestError::DeadlineExceeded { .. } => Some(Limit::CallTime),
+            GuestError::OutOfMemory { .. } => Some(Limit::Memory),
+            GuestError::Exhausted { limit, .. } => Some(*limit),
+            GuestError::State(error) => match **error {
+                StateError::DocumentTooLarge { .. } | StateError::KeyLength { .. } => Some(Limit::Document),
+                StateError::OverlayFull | StateError::TooManyChanges => Some(Limit::Changes),
+                StateError::Undeclared { .. } | StateError::KeyNul { .. } | StateError::Store(_) => None,
+            },
+            GuestError::Outbox(OutboxError::Full) => Some(Limit::Outbox),
+            GuestError::Outbox(OutboxError::NotGranted { .. }) => Some(Limit::Grants),
+            GuestError::Failed(_)
+            | GuestError::Trapped { .. }
+            | GuestError::Outbox(_)
+            | GuestError::Data(DataError::Key { .. })
+            | GuestError::Contract { .. } => None,
+            GuestError::Data(DataError::Full) => Some(Limit::Document),
+        }
+    }
+
+    /// One word for metrics, one of [`REASONS`](Self::REASONS).
     pub fn reason(&self) -> &'static str {
         match self {
             GuestError::Failed(_) => "failed",
-            GuestError::Trapped { .. } => "trapped",
+            GuestError::Trapped { .. } | GuestError::Exhausted { .. } => "trapped",
             GuestError::DeadlineExceeded { .. } => "deadline",
             GuestError::OutOfMemory { .. } => "memory",
             GuestError::State(_) => "state",

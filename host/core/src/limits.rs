@@ -364,6 +364,8 @@ pub mod saga {
     /// Between two looks for those whose time is over, and how many one look forgets.
     pub const SWEEP_EVERY_US: i64 = 60_000_000;
     pub const SWEPT_MAX: usize = 1_000;
+    /// A call that waits for the end of a saga; who wants to wait longer asks again.
+    pub const WAIT_MS_MAX: u64 = 60_000;
     /// After the store did not answer.
     pub const RETRY: Duration = Duration::from_secs(1);
     /// Between two looks for what other hosts have changed.
@@ -411,8 +413,11 @@ pub mod plugin {
     pub const DESCRIPTION_BYTES_MAX: usize = 1_000;
     pub const SUBSCRIPTIONS_MAX: usize = 32;
     pub const COLLECTIONS_MAX: usize = 64;
-    /// Settings, schemas, lifts or steps of one plugin.
+    /// Settings, schemas or steps of one plugin.
     pub const ENTRIES_MAX: usize = 64;
+    /// Lifts of one upcaster. A specification raises the versions of all its types at once: CDEvents has some
+    /// fifty of them, in three versions.
+    pub const LIFTS_MAX: usize = 256;
     pub const CAPABILITIES_MAX: usize = 16;
     /// Each index costs a document more for each document that changes.
     pub const INDEXES_MAX: usize = 16;

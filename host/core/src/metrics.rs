@@ -2,9 +2,13 @@
 //!
 //! Names follow Prometheus: base units, `_total` for counters.
 
+mod plugin;
+
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+
+pub use plugin::PluginMetrics;
 
 #[derive(Debug)]
 pub struct Metrics {
@@ -37,9 +41,7 @@ pub struct Metrics {
     pub projection_lag_seconds: IntGaugeVec,
     pub projection_state: IntGaugeVec,
     pub projection_batch_seconds: HistogramVec,
-    pub plugin_failures: IntCounterVec,
-    pub plugin_retries: IntCounterVec,
-    pub plugin_memory_bytes: IntGaugeVec,
+    pub plugins: PluginMetrics,
     pub handler_events: IntCounterVec,
     pub handler_emitted: IntCounterVec,
     pub sagas_started: IntCounterVec,
@@ -74,7 +76,6 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("wasmill".into()), None)?;
         let r = &registry;
-        let seconds = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
         let powers = (0..12).map(|n| f64::from(1 << n)).collect();
         Ok(Self {
             events_published: counter(r, "events_published_total", "Events committed to the log.")?,
@@ -169,19 +170,7 @@ impl Metrics {
                 seconds("projection_batch_seconds", "Time to fold and commit one checkpoint's events."),
                 &["plugin"],
             )?,
-            plugin_failures: counters(
-                r,
-                "plugin_failures_total",
-                "Failed calls into a plugin.",
-                &["plugin", "reason"],
-            )?,
-            plugin_retries: counters(
-                r,
-                "plugin_retries_total",
-                "Calls into a plugin that were repeated.",
-                &["plugin"],
-            )?,
-            plugin_memory_bytes: gauges(r, "plugin_memory_bytes", "Guest memory of the warm instance.", &["plugin"])?,
+            plugins: PluginMetrics::new(r)?,
             handler_events: counters(r, "handler_events_total", "Events that a handler has handled.", &["plugin"])?,
             handler_emitted: counters(
                 r,
@@ -290,13 +279,16 @@ impl Metrics {
         let _ = self.projection_lag_seconds.remove_label_values(name);
         let _ = self.projection_state.remove_label_values(name);
         let _ = self.projection_batch_seconds.remove_label_values(name);
-        let _ = self.plugin_retries.remove_label_values(name);
-        let _ = self.plugin_memory_bytes.remove_label_values(name);
+        self.plugins.forget(plugin);
         let _ = self.handler_events.remove_label_values(name);
         let _ = self.handler_emitted.remove_label_values(name);
         let _ = self.upcast_events.remove_label_values(name);
         let _ = self.upcast_failures.remove_label_values(name);
     }
+}
+
+fn seconds(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::new(name, help).buckets(SECONDS.to_vec())
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

@@ -239,7 +239,7 @@ async fn it_pauses_at_the_guilty_event_with_all_before_it_folded() {
         let position = publish(&host, "s", &[guilty]).await;
         let last = publish(&host, "s", &["a"; 300]).await;
         host.plugins.deploy(Bytes::from_static(b"1"), &DeployOptions::default()).await.unwrap();
-        host.plugins.change_settings("fake", |settings| settings.retry.base_ms = Some(1)).await.unwrap();
+        host.plugins.change_settings("fake", None, |settings| settings.retry.base_ms = Some(1)).await.unwrap();
         let progress = phase(&host, Phase::Paused).await;
         assert_eq!((progress.next, progress.failure.unwrap().position), (position, Some(position)));
         assert_eq!(count(&host, "a", Position(position.0 - 1)).await, "300");

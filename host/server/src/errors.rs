@@ -197,6 +197,20 @@ pub fn face(code: Code) -> Face {
             "One that is done or cancelled does not go on: start another. One for a group or a plugin is not received \
              by a client.",
         ),
+        Code::SagaNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "There is no such saga",
+            "Check its id, or its type and correlation id, in `wasmill saga list`; one that was forgotten is gone.",
+        ),
+        Code::SagaState => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "The saga is not in a state for this",
+            "The message says what it is at. `wasmill saga status ID` shows it, and `wasmill saga timeline ID` how it came \
+             there. Compensation cannot be cancelled; a step is retried, skipped or marked done only where a person is \
+             needed.",
+        ),
         Code::SchemaNotFound => face(
             Grpc::NotFound,
             Http::NOT_FOUND,
@@ -229,6 +243,12 @@ pub fn face(code: Code) -> Face {
             Http::NOT_FOUND,
             "There is no such plugin",
             "Check the name in `wasmill plugin list`; it is the one in the plugin's descriptor.",
+        ),
+        Code::PluginRevisionNotFound => face(
+            Grpc::NotFound,
+            Http::NOT_FOUND,
+            "The plugin has no such revision",
+            "`wasmill plugin revisions NAME` lists those that it has. They are counted by the host, from 1.",
         ),
         Code::ProjectionNotFound => face(
             Grpc::NotFound,
@@ -304,6 +324,13 @@ pub fn face(code: Code) -> Face {
             Http::CONFLICT,
             "The plugin is being changed by someone else",
             "Look at its state with `wasmill plugin list` and decide anew.",
+        ),
+        Code::PluginInUse => face(
+            Grpc::FailedPrecondition,
+            Http::CONFLICT,
+            "Sagas of the plugin have not ended",
+            "They need its code to come to their end. Wait for them, or cancel them: `wasmill saga list --type NAME` shows \
+             them. Removed by force, the plugin leaves them behind, paused until a revision is deployed again.",
         ),
         Code::LimitReached => face(
             Grpc::ResourceExhausted,

@@ -19,6 +19,7 @@ mod queues;
 mod receipts;
 mod replays;
 mod rights;
+mod sagas;
 mod schedules;
 mod schemas;
 mod stream_configs;

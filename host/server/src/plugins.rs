@@ -11,6 +11,7 @@ use wasmill_core::plugin::settings::Settings;
 use wasmill_core::plugin::setup::{Setup, SetupChange};
 use wasmill_core::plugin::status::PluginStatus;
 use wasmill_core::record::RevisionRecord;
+use wasmill_core::saga::view::OpenSagas;
 
 use crate::app::App;
 use crate::errors::report;
@@ -37,6 +38,13 @@ pub(crate) struct Revision {
     pub(crate) record: RevisionRecord,
     pub(crate) setup: Setup,
     pub(crate) role: Role,
+}
+
+impl Revision {
+    fn of(plugin: &PluginStatus, record: RevisionRecord) -> Self {
+        let role = role(plugin, record.number);
+        Self { setup: Setup::parse(&record.setup), role, record }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +86,36 @@ pub(crate) async fn list(app: &App) -> Result<Vec<PluginStatus>, Problem> {
         }
     }
     Ok(list)
+}
+
+/// How a plugin is, with its sagas.
+pub(crate) struct Overview {
+    pub(crate) status: PluginStatus,
+    /// Those that have not ended, if it is a saga.
+    pub(crate) open_sagas: Option<OpenSagas>,
+}
+
+pub(crate) async fn overview(app: &App, name: &str) -> Result<Overview, Problem> {
+    let status = status(app, name).await?;
+    let open_sagas = match status.record.kind {
+        Kind::Saga => Some(app.host.sagas.open_by_revision(name).await.map_err(report)?),
+        Kind::Projection | Kind::Handler | Kind::Upcaster => None,
+    };
+    Ok(Overview { status, open_sagas })
+}
+
+/// One with sagas that have not ended is removed by force only: they need its code.
+pub(crate) async fn remove(app: &App, name: &str, force: bool) -> Result<(), Problem> {
+    let is_saga = app.host.plugins.get(name).is_ok_and(|plugin| plugin.kind == Kind::Saga);
+    if is_saga && !force && app.host.sagas.has_open(name).await.map_err(report)? {
+        let message = format!("sagas of `{name}` have not ended");
+        return Err(Problem::new(Code::PluginInUse, message));
+    }
+    app.host.plugins.remove(name).await.map_err(report)?;
+    if is_saga {
+        app.host.sagas.forget_type(name);
+    }
+    Ok(())
 }
 
 /// Those that can be asked now, for who looks at the host: how far a handler is, the store may have to say, and
@@ -139,17 +177,18 @@ pub(crate) async fn roll_back(app: &App, name: &str, to: Option<u32>) -> Result<
 pub(crate) async fn revisions(app: &App, name: &str, limit: usize) -> Result<Vec<Revision>, Problem> {
     let plugin = status(app, name).await?;
     let records = app.host.plugins.revisions(name).await.map_err(report)?;
-    let revision = |record: RevisionRecord| {
-        let role = role(app, &plugin, record.number);
-        Revision { setup: Setup::parse(&record.setup), role, record }
-    };
-    Ok(records.into_iter().rev().take(limit).map(revision).collect())
+    Ok(records.into_iter().rev().take(limit).map(|record| Revision::of(&plugin, record)).collect())
 }
 
-fn role(app: &App, plugin: &PluginStatus, number: u32) -> Role {
-    let serving = app.host.plugins.deployment(&plugin.record.name).and_then(|deployment| deployment.serving());
-    let running = serving.map_or(plugin.record.current.number, |serving| serving.revision);
-    if number == running {
+/// A revision with its component; without a number the one that works or answers queries now.
+pub(crate) async fn component(app: &App, name: &str, number: Option<u32>) -> Result<(Revision, Bytes), Problem> {
+    let plugin = status(app, name).await?;
+    let (record, component) = app.host.plugins.revision(name, number).await.map_err(report)?;
+    Ok((Revision::of(&plugin, record), component))
+}
+
+fn role(plugin: &PluginStatus, number: u32) -> Role {
+    if number == plugin.running {
         return Role::Running;
     }
     let is = |build: &Option<wasmill_core::plugin::status::BuildStatus>| {
@@ -168,20 +207,15 @@ pub(crate) async fn settings(app: &App, name: &str) -> Result<Settings, Problem>
 
 /// Changes settings by a JSON merge patch (RFC 7396): what is null has its default again.
 pub(crate) async fn change_settings(app: &App, name: &str, patch: &Value) -> Result<Settings, Problem> {
-    let current = settings(app, name).await?;
-    patched(&current, patch)?;
-    let says_wanted = patch.get("wanted").is_some();
+    let after = patched(&settings(app, name).await?, patch)?;
+    let wanted = patch.get("wanted").map(|_| after.wanted);
     // A patch that fits some settings fits all: what is wrong with it is wrong with itself.
     let change = |settings: &mut Settings| {
         if let Ok(patched) = patched(settings, patch) {
             *settings = patched;
         }
-        // One that did not start with the host does not start because something else of it changes.
-        if !says_wanted {
-            settings.wanted = current.wanted;
-        }
     };
-    app.host.plugins.change_settings(name, change).await.map_err(report)
+    app.host.plugins.change_settings(name, wanted, change).await.map_err(report)
 }
 
 fn patched(settings: &Settings, patch: &Value) -> Result<Settings, Problem> {
@@ -235,9 +269,9 @@ pub(crate) async fn want(
     app: &App,
     name: &str,
     wanted: wasmill_core::plugin::settings::Wanted,
-) -> Result<PluginStatus, Problem> {
-    app.host.plugins.change_settings(name, |settings| settings.wanted = wanted).await.map_err(report)?;
-    status(app, name).await
+) -> Result<Overview, Problem> {
+    app.host.plugins.change_settings(name, Some(wanted), |_| {}).await.map_err(report)?;
+    overview(app, name).await
 }
 
 /// Waits until it has worked off what the log has now, and pauses it; `false` when the time was not enough.

@@ -4,10 +4,13 @@ use wasmill_core::guest::ComponentError;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// Compiles on threads of its own, which end with it: wasmtime would take one for each core, and the
-/// host has other work.
+use crate::threads::give_way;
+
+/// Compiles on threads of its own, which end with it and give way to all others: wasmtime would take one for each
+/// core, and the host has other work.
 pub(crate) fn compile(engine: &Engine, component: &[u8], threads: usize) -> Result<Component, ComponentError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).thread_name(|_| "wasm-compile".into());
+    let pool = pool.start_handler(|_| give_way());
     let pool = pool.build().map_err(|error| ComponentError::Compile(error.to_string()))?;
     let compiled = pool.install(|| Component::from_binary(engine, component)).map_err(|error| {
         let reason = format!("{error:#}");

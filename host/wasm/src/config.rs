@@ -7,8 +7,9 @@ const MIB: usize = 1024 * 1024;
 
 #[derive(Clone, Debug)]
 pub struct WasmConfig {
-    /// Threads that run guests and nothing else, so that a busy plugin costs the host's own threads
-    /// no more than its share of the processor. Default: one for each core, at most 2.
+    /// Threads that run guests and nothing else, so that a busy plugin costs the host's own threads no more than
+    /// its share of the processor; and as many that run guests that compute for long, when nobody else wants to.
+    /// Default: one for each core, at most 2.
     pub guest_threads: usize,
     /// Time that a guest may compute in one call; waiting for the store is not counted, nor is
     /// waiting for its turn beside other guests. Default: 1 s.

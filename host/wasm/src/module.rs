@@ -1,6 +1,8 @@
 //! A compiled component, ready to be started.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use wasmill_core::event::Event;
@@ -15,12 +17,20 @@ use wasmtime::component::Component;
 use crate::contract::Form;
 use crate::engine::Shared;
 use crate::sandbox::{Sandbox, Setup, Voice};
+use crate::threads::Lane;
 use crate::worlds::v0_1::world::{Instance, World};
 
 pub(crate) struct WasmModule {
     sha256: String,
     world: Arc<World>,
     shared: Arc<Shared>,
+    /// Its last call was a crash: until one goes well it is kept out of the quick lane, where each start and each
+    /// first moment of a crash that is repeated would cost its neighbours.
+    crashed: Arc<AtomicBool>,
+}
+
+fn lane(crashed: &AtomicBool) -> Lane {
+    if crashed.load(Ordering::Relaxed) { Lane::Slow } else { Lane::Quick }
 }
 
 impl WasmModule {
@@ -31,7 +41,7 @@ impl WasmModule {
         made: (Kind, Form),
     ) -> Result<Self, ComponentError> {
         let world = World::link(&shared.linkers, component, made).map_err(ComponentError::Refused)?;
-        Ok(Self { sha256, world: Arc::new(world), shared })
+        Ok(Self { sha256, world: Arc::new(world), shared, crashed: Arc::default() })
     }
 
     fn store(&self, voice: Voice, config: Arc<[(String, String)]>, memory_bytes_max: Option<usize>) -> Store<Sandbox> {
@@ -49,8 +59,11 @@ impl WasmModule {
         let voice = Voice::new(Some(environment.log), Arc::clone(&self.shared.clock));
         let store = self.store(voice, environment.config, environment.memory_bytes_max);
         let (world, deadline) = (Arc::clone(&self.world), self.shared.config.start_deadline);
-        let instance = self.shared.threads.run(async move { world.start(store, deadline).await }).await?;
-        Ok(Running { instance: Some(Box::new(instance)), shared: Arc::clone(&self.shared) })
+        let start = async move { world.start(store, deadline).await };
+        let started = self.shared.threads.run(lane(&self.crashed), start).await;
+        let instance = started.inspect_err(|_| self.crashed.store(true, Ordering::Relaxed))?;
+        let (shared, crashed) = (Arc::clone(&self.shared), Arc::clone(&self.crashed));
+        Ok(Running { instance: Some(Box::new(instance)), shared, crashed })
     }
 }
 
@@ -67,7 +80,8 @@ impl GuestModule for WasmModule {
     async fn describe(&self) -> Result<String, GuestError> {
         let mut store = self.store(Voice::new(None, Arc::clone(&self.shared.clock)), Arc::default(), None);
         let (world, deadline) = (Arc::clone(&self.world), self.shared.config.start_deadline);
-        self.shared.threads.run(async move { world.describe(&mut store, deadline).await }).await
+        // Nothing is known of it yet.
+        self.shared.threads.run(Lane::Slow, async move { world.describe(&mut store, deadline).await }).await
     }
 
     async fn start(&self, environment: GuestEnvironment) -> Result<Box<dyn Guest>, GuestError> {
@@ -90,6 +104,13 @@ struct Running {
     /// Gone after a trap, and while a call is under way.
     instance: Option<Box<Instance>>,
     shared: Arc<Shared>,
+    crashed: Arc<AtomicBool>,
+}
+
+impl Running {
+    fn ended<T>(&self, outcome: &Result<T, GuestError>) {
+        self.crashed.store(!is_alive(outcome), Ordering::Relaxed);
+    }
 }
 
 #[async_trait]
@@ -102,13 +123,18 @@ impl Guest for Running {
             // A dead instance gives its slot back here, before anyone starts the next.
             (is_alive(&outcome).then_some(instance), batch, outcome)
         };
-        let (instance, batch, outcome) = self.shared.threads.run(call).await;
+        let (instance, batch, outcome) = self.shared.threads.run(lane(&self.crashed), call).await;
         self.instance = instance;
+        self.ended(&outcome);
         (batch, outcome)
     }
 
     fn memory_bytes(&self) -> usize {
         self.instance.as_ref().map_or(0, |instance| instance.memory_bytes())
+    }
+
+    fn call_time(&self) -> Option<Duration> {
+        self.instance.as_ref().map(|instance| instance.call_time())
     }
 }
 
@@ -121,13 +147,18 @@ impl UpcasterGuest for Running {
             let outcome = instance.upcast(deadline, events).await;
             (is_alive(&outcome).then_some(instance), outcome)
         };
-        let (instance, outcome) = self.shared.threads.run(call).await;
+        let (instance, outcome) = self.shared.threads.run(lane(&self.crashed), call).await;
         self.instance = instance;
+        self.ended(&outcome);
         outcome
     }
 
     fn memory_bytes(&self) -> usize {
         Guest::memory_bytes(self)
+    }
+
+    fn call_time(&self) -> Option<Duration> {
+        Guest::call_time(self)
     }
 }
 
@@ -142,8 +173,9 @@ impl SagaGuest for Running {
         };
         // Dropped while it runs, as it is when an attempt takes too long, this ends the guest with all that it
         // has, a request under way included.
-        let (instance, call, outcome) = self.shared.threads.run(step).await;
+        let (instance, call, outcome) = self.shared.threads.run(lane(&self.crashed), step).await;
         self.instance = instance;
+        self.ended(&outcome);
         (call, outcome)
     }
 

@@ -1,6 +1,7 @@
 //! How wasmtime is set up. Much of this changes compiled code, and with it the key of the compiled
 //! cache; what concerns determinism was fixed before the first release.
 
+use wasmill_core::limits::plugin::MEMORY_BYTES_MAX;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::config::WasmConfig;
@@ -34,6 +35,11 @@ pub(crate) fn wasmtime_config(config: &WasmConfig) -> Config {
     settings
 }
 
+fn memory_bytes_max(config: &WasmConfig) -> usize {
+    let largest_setting = usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX);
+    config.memory_bytes_max.max(largest_setting).next_multiple_of(WASM_PAGE_BYTES)
+}
+
 /// Slots are address space: RSS grows by what live instances touch.
 fn pool(config: &WasmConfig) -> PoolingAllocationConfig {
     let instances = config.instances_max;
@@ -43,8 +49,9 @@ fn pool(config: &WasmConfig) -> PoolingAllocationConfig {
         .total_memories(instances.saturating_mul(MEMORIES_PER_INSTANCE))
         .total_core_instances(instances.saturating_mul(PARTS_PER_INSTANCE))
         .total_tables(instances.saturating_mul(PARTS_PER_INSTANCE))
-        // The sum is what the limiter of each instance watches; here it only has to fit.
-        .max_memory_size(config.memory_bytes_max.next_multiple_of(WASM_PAGE_BYTES))
+        // The sum is what the limiter of each instance watches. Here it only has to fit, whatever a plugin's
+        // settings give it: a slot reserves the same addresses all the same.
+        .max_memory_size(memory_bytes_max(config))
         .table_elements(50_000)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)

@@ -1,5 +1,5 @@
 //! A handler that does what it is told: an event's data says what it emits, and its type what else it does.
-//! It is fed the streams `task-*`.
+//! It is fed the streams `task-*`, and `cdevents-*`, of which it tells what it sees.
 
 #![allow(clippy::disallowed_methods, reason = "it does what the host must prevent or survive")]
 
@@ -49,7 +49,7 @@ impl Handler for TestHandler {
     fn descriptor() -> Descriptor {
         Descriptor::new("test-handler", env!("CARGO_PKG_VERSION"))
             .describe("Emits what it is told")
-            .subscribe(Subscription::to_streams(["task-*"]))
+            .subscribe(Subscription::to_streams(["task-*", "cdevents-*"]))
             .collection(&COUNTS)
             .collection(&BOMBS)
             .by_key()
@@ -120,6 +120,11 @@ fn told(context: &Context, until_us: u64, state: &mut State, outbox: &mut Outbox
             }
         }
         "log-flood" => (0..100_000).for_each(|_| log::info("flood")),
+        seen if context.stream().starts_with("cdevents-") => {
+            let data: Value = context.decode()?;
+            let event = NewEvent::new("seen", &json!({ "type": seen, "data": data }))?;
+            outbox.append("done-seen", event);
+        }
         _ => {}
     }
     Ok(())

@@ -1,6 +1,6 @@
-use wasmill_guest::{Descriptor, Subscription};
+use wasmill_guest::{Descriptor, Setting, Subscription};
 
-use crate::{BOMBS, COUNTS, DETAILS, ECHOES, PROBES};
+use crate::{BOMBS, COUNTS, DETAILS, ECHOES, PROBES, STAMPS};
 
 pub(crate) fn descriptor() -> Descriptor {
     if cfg!(feature = "describe-loops") {
@@ -11,12 +11,14 @@ pub(crate) fn descriptor() -> Descriptor {
     }
     Descriptor::new("test-guest", env!("CARGO_PKG_VERSION"))
         .describe("Does what it is told, mostly harm")
-        .subscribe(Subscription::to_streams(["guest-*"]))
+        .subscribe(Subscription::to_streams(["guest-*", "cdevents-*"]))
         .collection(&COUNTS)
         .collection(&ECHOES)
         .collection(&DETAILS)
         .collection(&PROBES)
         .collection(&BOMBS)
+        .collection(&STAMPS)
+        .setting(Setting::new("stamp").default("none"))
 }
 
 /// A descriptor that the SDK has no words for, exported by hand.
@@ -29,6 +31,13 @@ mod bad {
 
     impl descriptor_world::exports::wasmill::plugin::descriptor::Guest for BadDescriptor {
         fn describe() -> String {
+            if cfg!(feature = "many-collections") {
+                let collections: Vec<String> = (0..10_000).map(|n| format!(r#"{{"name":"c{n}"}}"#)).collect();
+                let collections = collections.join(",");
+                return format!(
+                    r#"{{"name":"test-guest","version":"1.0.0","kind":"projection","collections":[{collections}]}}"#
+                );
+            }
             r#"{"name":"test-guest","version":"1.0.0","kind":"projection","colour":"red"}"#.to_owned()
         }
     }

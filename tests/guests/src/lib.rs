@@ -1,5 +1,5 @@
 //! A projection that does what it is told, mostly harm: an event's type says what. The tests of the host
-//! publish such events to streams `guest-*` and look at what is left standing.
+//! publish such events to streams `guest-*` and look at what is left standing; of `cdevents-*` it keeps what it sees.
 //!
 //! Features make variants of `describe` that a host must refuse; see `Cargo.toml`.
 
@@ -25,6 +25,9 @@ const DETAILS: Collection<Value> = Collection::new("details");
 const PROBES: Collection<Value> = Collection::new("probes");
 /// What `state-bomb` and `huge-document` write.
 const BOMBS: Collection<Value> = Collection::new("bombs");
+/// What `stamped` events come to: how many there were, by key and in all, with the setting `stamp`, by which
+/// one revision's read model is told from another's.
+const STAMPS: Collection<Value> = Collection::new("stamps");
 /// Missing in the descriptor on purpose.
 const UNDECLARED: Collection<u64> = Collection::new("undeclared");
 
@@ -68,9 +71,21 @@ impl Projection for TestGuest {
                 let keys = probe::keys(state.scan(&ECHOES, "")?)?;
                 state.put(&DETAILS, &id, &keys)?;
             }
+            "stamped" => {
+                let stamp = wasmill_guest::config::get("stamp");
+                for key in ["all", context.key().unwrap_or("none")] {
+                    let before = state.get(&STAMPS, key)?.and_then(|stamped| stamped["count"].as_u64());
+                    let now = serde_json::json!({ "stamp": stamp, "count": before.unwrap_or(0) + 1 });
+                    state.put(&STAMPS, key, &now)?;
+                }
+            }
             "clock" => state.put(&PROBES, &id, &probe::clock())?,
             "reach" => state.put(&PROBES, &id, &probe::reach())?,
 
+            seen if context.stream().starts_with("cdevents-") => {
+                let data: Value = context.decode()?;
+                state.put(&ECHOES, &id, &serde_json::json!({ "type": seen, "data": data }))?;
+            }
             other => state.update(&COUNTS, other, |count| *count += 1)?,
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::{all_gone, host, publish, start};
 use crate::support::TestHost;
 use crate::support::host::PATIENCE;
 
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 async fn stock_client(transport: &str) {
     let host = host().await;
@@ -47,7 +47,7 @@ async fn the_stock_python_client() {
 }
 
 /// Tries a handshake, and says what it was refused with.
-pub(super) async fn open(host: &TestHost, path: &str, origin: Option<&str>) -> Result<Socket, u16> {
+pub async fn open(host: &TestHost, path: &str, origin: Option<&str>) -> Result<Socket, u16> {
     let mut request = host.path(path).replacen("http", "ws", 1).into_client_request().expect("a URL");
     if let Some(origin) = origin {
         request.headers_mut().insert("origin", origin.parse().expect("a header"));
@@ -59,12 +59,12 @@ pub(super) async fn open(host: &TestHost, path: &str, origin: Option<&str>) -> R
     }
 }
 
-pub(super) async fn say(socket: &mut Socket, text: &str) {
+pub async fn say(socket: &mut Socket, text: &str) {
     socket.send(Message::text(text)).await.expect("it is sent");
 }
 
 /// The next messages of the hub; `None` at the end of the connection.
-pub(super) async fn hear(socket: &mut Socket) -> Option<Vec<Value>> {
+pub async fn hear(socket: &mut Socket) -> Option<Vec<Value>> {
     loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.expect("in time") {
             Some(Ok(Message::Text(text))) => {
@@ -78,7 +78,7 @@ pub(super) async fn hear(socket: &mut Socket) -> Option<Vec<Value>> {
 }
 
 /// A greeted connection.
-pub(super) async fn greeted(host: &TestHost, query: &str) -> Socket {
+pub async fn greeted(host: &TestHost, query: &str) -> Socket {
     let mut socket = open(host, &format!("/hubs/events{query}"), None).await.expect("it is taken");
     say(&mut socket, "{\"protocol\":\"json\",\"version\":1}\u{1e}").await;
     assert_eq!(hear(&mut socket).await, Some(vec![json!({})]));

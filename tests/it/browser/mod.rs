@@ -1,7 +1,7 @@
 //! Browsers and what they are reached by: the SignalR hub, the plain WebSocket and server-sent events, with the
 //! clients that people use. `tests/run` installs them (`examples/browser`).
 
-mod hub;
+pub mod hub;
 mod page;
 mod resume;
 mod slow;

@@ -87,6 +87,13 @@ impl Groups {
         page(&*self.0.context.store, group, from, limit).await.map_err(GroupError::store)
     }
 
+    /// How many there are.
+    pub async fn count_dead_letters(&self, group: &str) -> Result<u64, GroupError> {
+        let prefix = format!("{group}{SEPARATOR}");
+        let count = self.0.context.store.count(GenerationId::HOST, COLLECTION_DEAD_LETTERS, &prefix).await;
+        count.map_err(GroupError::store)
+    }
+
     pub async fn dead_letter(&self, group: &str, position: Position) -> Result<DeadLetter, LetterError> {
         let page = self.dead_letters(group, position, 1).await?;
         let letter = page.letters.into_iter().next().filter(|letter| letter.position() == position);

@@ -271,6 +271,7 @@ impl Runner {
         let (batch, outcome) = guest.call(batch).await;
         match outcome {
             Ok(()) => {
+                self.context.metrics.plugins.handled(&self.subject.plugin, &*guest, &batch);
                 self.guest = Some(guest);
                 Ok(Ok(batch))
             }
@@ -286,8 +287,7 @@ impl Runner {
     }
 
     fn failed_call(&self, error: GuestError) -> Result<Batch, GuestError> {
-        let labels = [self.subject.plugin.as_str(), error.reason()];
-        self.context.metrics.plugin_failures.with_label_values(&labels).inc();
+        self.context.metrics.plugins.failed(&self.subject.plugin, &error);
         Err(error)
     }
 
@@ -317,10 +317,6 @@ impl Runner {
         let (metrics, name) = (&self.context.metrics, &[self.subject.plugin.as_str()]);
         metrics.handler_events.with_label_values(name).inc_by(events.len() as u64);
         metrics.handler_emitted.with_label_values(name).inc_by(emitted);
-        if let Some(guest) = &self.guest {
-            let bytes = i64::try_from(guest.memory_bytes()).unwrap_or(i64::MAX);
-            metrics.plugin_memory_bytes.with_label_values(name).set(bytes);
-        }
         let now = self.context.clock.now();
         self.subject.generation.progress.send_modify(|progress| {
             if let Some(last) = events.iter().max_by_key(|event| event.position()) {
@@ -370,9 +366,10 @@ impl Runner {
                 Some(retry_after_ms.map(u64::from))
             }
             // The next instance may fare better.
-            GuestError::Trapped { .. } | GuestError::DeadlineExceeded { .. } | GuestError::OutOfMemory { .. } => {
-                Some(None)
-            }
+            GuestError::Trapped { .. }
+            | GuestError::Exhausted { .. }
+            | GuestError::DeadlineExceeded { .. }
+            | GuestError::OutOfMemory { .. } => Some(None),
             GuestError::Failed(_)
             | GuestError::State(_)
             | GuestError::Outbox(_)
@@ -388,7 +385,7 @@ impl Runner {
         let nack = match again {
             Some(after_ms) => {
                 self.fail(Phase::Retrying, text.clone(), Some(position), attempts);
-                self.context.metrics.plugin_retries.with_label_values(&[plugin.as_str()]).inc();
+                self.context.metrics.plugins.retries.with_label_values(&[plugin.as_str()]).inc();
                 Nack::Retry { error: text, after_ms }
             }
             None => {

@@ -66,6 +66,8 @@ pub enum DeployError {
     NotFound(#[from] PluginNotFound),
     #[error("{}", no_revision(.name, *.wanted, *.current))]
     NoRevision { name: String, wanted: Option<u32>, current: u32 },
+    #[error("plugin `{name}` has no revision {number}")]
+    RevisionNotFound { name: String, number: u32 },
     #[error(
         "the read model of revision {revision} is at position {standby}, behind the serving one at {serving}: wait, or build it anew"
     )]
@@ -163,6 +165,7 @@ impl From<DeployError> for Problem {
             DeployError::NoRevision { .. } | DeployError::WrongKind { .. } => {
                 Problem::new(Code::InvalidArgument, message)
             }
+            DeployError::RevisionNotFound { .. } => Problem::new(Code::PluginRevisionNotFound, message),
             DeployError::TooMany => Problem::new(Code::LimitReached, message),
             DeployError::Commit(commit) => commit.into(),
             DeployError::Store(store) => Problem::from(&store),

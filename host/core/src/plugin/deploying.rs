@@ -98,6 +98,16 @@ impl Plugins {
         Ok(revisions.into_iter().filter(|revision| revision.plugin == name).collect())
     }
 
+    /// A revision with its component; without a number the one that works or answers queries now.
+    pub async fn revision(&self, name: &str, number: Option<u32>) -> Result<(RevisionRecord, Bytes), DeployError> {
+        let deployment = self.deployment(name).ok_or_else(|| PluginNotFound(name.into()))?;
+        let number = number.unwrap_or_else(|| deployment.running());
+        let found = self.revisions(name).await?.into_iter().find(|revision| revision.number == number);
+        let revision = found.ok_or_else(|| DeployError::RevisionNotFound { name: name.into(), number })?;
+        let component = self.component(&revision.sha256).await?;
+        Ok((revision, component))
+    }
+
     /// Goes back to an earlier revision: the one before without a number. A read model that is kept up to date
     /// for that serves again at once; otherwise it is built.
     pub async fn roll_back(&self, name: &str, to: Option<u32>) -> Result<PluginRecord, DeployError> {

@@ -57,6 +57,8 @@ struct Ring {
     written: u64,
     in_call: usize,
     dropped_in_call: usize,
+    /// Of all calls, since somebody has asked.
+    dropped: u64,
 }
 
 impl PluginLog {
@@ -90,6 +92,7 @@ impl PluginLog {
             ring.in_call += 1;
             if ring.in_call > LOG_LINES_PER_CALL_MAX {
                 ring.dropped_in_call += 1;
+                ring.dropped += 1;
                 return;
             }
         }
@@ -98,6 +101,11 @@ impl PluginLog {
         let fields = fields.into_iter().map(|(name, value)| (cut(&name, &mut room), cut(&value, &mut room)));
         let fields = fields.take_while(|(name, _)| !name.is_empty()).collect();
         self.push(now, level, message, fields);
+    }
+
+    /// Lines that were dropped since this was asked last.
+    pub(crate) fn take_dropped(&self) -> u64 {
+        std::mem::take(&mut self.ring().dropped)
     }
 
     fn push(&self, time: Timestamp, level: Level, message: String, fields: Vec<(String, String)>) {

@@ -16,7 +16,7 @@ use super::settings::Settings;
 use super::setup::Setup;
 use crate::clock::Clock;
 use crate::event::Position;
-use crate::guest::{GuestEngine, GuestModule};
+use crate::guest::{GuestEngine, GuestModule, Limit};
 use crate::handler;
 use crate::projection::generation::Generation;
 use crate::projection::runner::RunnerContext;
@@ -68,6 +68,12 @@ pub struct Deployment {
 impl Deployment {
     pub fn serving(&self) -> Option<Arc<Generation>> {
         self.serving.clone()
+    }
+
+    /// Number of the revision that works or answers queries now. Of a projection it is another than that of the
+    /// record while that one's read model is being built.
+    pub fn running(&self) -> u32 {
+        self.serving.as_ref().map_or(self.record.current.number, |serving| serving.revision)
     }
 
     pub fn building(&self) -> Option<Arc<Generation>> {
@@ -160,9 +166,16 @@ impl Plugins {
         self.0.context.reader.tail().next()
     }
 
-    /// Brings the gauges of lag up to date: they move with the log even while a projection rests.
+    /// Brings the gauges of lag up to date, which move with the log even while a projection rests, and what logs
+    /// count for themselves.
     pub fn refresh_metrics(&self) {
         let (metrics, tail, now) = (&self.0.context.metrics, self.tail(), self.0.context.clock.now());
+        for deployment in self.0.deployed().values() {
+            let dropped = deployment.log.take_dropped();
+            if dropped > 0 {
+                metrics.plugins.exceeded(&deployment.record.name, Limit::LogLines, dropped);
+            }
+        }
         for deployment in self.0.deployed().values().filter(|d| d.record.kind == Kind::Projection) {
             let Some(serving) = &deployment.serving else { continue };
             let (name, progress) = (&[deployment.record.name.as_str()], serving.progress.borrow().clone());

@@ -23,13 +23,13 @@ pub(super) fn check(descriptor: &Descriptor, refuse: &mut impl FnMut(String, Str
         check_indexes(i, collection, refuse);
     }
     let lists = [
-        ("config", descriptor.config.len()),
-        ("schemas", descriptor.schemas.len()),
-        ("lifts", descriptor.lifts.len()),
-        ("steps", descriptor.steps.len()),
+        ("config", descriptor.config.len(), limits::ENTRIES_MAX),
+        ("schemas", descriptor.schemas.len(), limits::ENTRIES_MAX),
+        ("lifts", descriptor.lifts.len(), limits::LIFTS_MAX),
+        ("steps", descriptor.steps.len(), limits::ENTRIES_MAX),
     ];
-    for (name, _) in lists.into_iter().filter(|(_, length)| *length > limits::ENTRIES_MAX) {
-        refuse(name.into(), format!("it has at most {} entries", limits::ENTRIES_MAX));
+    for (name, _, max) in lists.into_iter().filter(|(_, length, max)| length > max) {
+        refuse(name.into(), format!("it has at most {max} entries"));
     }
     check_config(descriptor, refuse);
     check_schemas(descriptor, refuse);

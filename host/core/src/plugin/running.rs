@@ -19,7 +19,7 @@ use crate::log_id;
 use crate::projection::generation::{Generation, Throttle};
 use crate::projection::runner::{Runner, Subject};
 use crate::record::{GenerationId, GenerationRecord, GenerationState, PluginRecord, RevisionRecord};
-use crate::replay::{Pace, throttles};
+use crate::replay::throttles;
 use crate::store::StoreError;
 
 impl Plugins {
@@ -62,6 +62,8 @@ impl Plugins {
         generation.describe(Arc::clone(&ready.descriptor));
         let settings = deployment.settings();
         generation.throttle.send_replace(throttled(throttle, &settings, record.state));
+        // What it has not looked at yet is at least not older than the build, or this host.
+        generation.progress.send_modify(|progress| progress.seen_at = self.0.context.clock.now());
         match record.state {
             GenerationState::Serving => deployment.serving = Some(Arc::clone(&generation)),
             GenerationState::Standby => {
@@ -119,6 +121,8 @@ impl Plugins {
 
     /// Starts what was deployed before the host was.
     pub(crate) async fn resume(&self) -> Result<(), StoreError> {
+        // A build that is as far as it has to be waits with its swap until its plugin is known.
+        let _changing = self.0.changing.lock().await;
         let store = self.store();
         let (plugins, generations) = (store.plugins().await?, store.generations().await?);
         let revisions = store.revisions().await?;
@@ -205,10 +209,13 @@ impl Plugins {
         started
     }
 
-    /// Changes how a plugin is run; what it does takes effect at once, but for partitions.
+    /// Changes how a plugin is run; what it does takes effect at once, but for partitions. Whether it is to run
+    /// is said by `wanted` alone: without, what was said last stays stored, and a plugin that did not start with
+    /// the host stays as it is, which need not be the same.
     pub async fn change_settings(
         &self,
         name: &str,
+        wanted: Option<Wanted>,
         change: impl Fn(&mut Settings) + Send,
     ) -> Result<Settings, DeployError> {
         if !self.leads() {
@@ -217,7 +224,9 @@ impl Plugins {
         let _changing = self.0.changing.lock().await;
         let deployment = self.deployment(name).ok_or_else(|| super::deploy::PluginNotFound(name.into()))?;
         let (stored, mut settings) = Settings::load(&**self.store(), name).await?;
+        let wanted_before = settings.wanted;
         change(&mut settings);
+        settings.wanted = wanted.unwrap_or(wanted_before);
         settings.check().map_err(DeployError::Settings)?;
         let (guard, document) = settings.put(name, stored);
         self.0.context.committer.commit(crate::own::unit(vec![guard], vec![document])).await?;
@@ -225,6 +234,7 @@ impl Plugins {
             let config = handler::config(&deployment.descriptor, &settings);
             self.0.handlers.groups.put_own(&handler::group_of(name), config, Position(0)).await?;
         }
+        settings.wanted = wanted.unwrap_or(deployment.settings().wanted);
         deployment.settings.send_replace(settings.clone());
         let states = [
             (&deployment.serving, GenerationState::Serving),
@@ -260,7 +270,7 @@ impl Plugins {
             }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
-        self.change_settings(name, |settings| settings.wanted = Wanted::Paused).await?;
+        self.change_settings(name, Some(Wanted::Paused), |_| {}).await?;
         Ok(true)
     }
 }
@@ -270,10 +280,10 @@ const DRAIN_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A throttle as it is with these settings.
 fn throttled(throttle: Throttle, settings: &Settings, state: GenerationState) -> Throttle {
-    let built = state == GenerationState::Building && throttle.pace == Pace::default();
-    let pace = match settings.build_events_per_second.filter(|_| built) {
-        Some(events) => Pace { events_per_second: Some(events), ..Pace::default() },
-        None => throttle.pace,
-    };
-    Throttle { held: settings.wanted != Wanted::Running, cold: settings.wanted == Wanted::Stopped, pace, ..throttle }
+    Throttle {
+        held: settings.wanted != Wanted::Running,
+        cold: settings.wanted == Wanted::Stopped,
+        build_events_per_second: settings.build_events_per_second.filter(|_| state == GenerationState::Building),
+        ..throttle
+    }
 }

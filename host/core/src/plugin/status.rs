@@ -8,10 +8,14 @@ use super::registry::{Deployment, Plugins};
 use super::settings::{Settings, Wanted};
 use super::setup::Setup;
 use crate::clock::Timestamp;
-use crate::event::Position;
+use crate::event::{Event, Position};
 use crate::handler;
+use crate::log::filter::Filter;
+use crate::log::read::ReadError;
 use crate::projection::generation::{FailureInfo, Generation, Phase};
+use crate::projection::parked::ParkedKeys;
 use crate::record::{GenerationId, PluginRecord};
+use crate::store::{Direction, PageLimit};
 
 #[derive(Clone, Debug)]
 pub struct PluginStatus {
@@ -20,6 +24,9 @@ pub struct PluginStatus {
     pub settings: Settings,
     /// Number of its newest revision, which need not be the one that it runs.
     pub newest: u32,
+    /// Number of the revision that works or answers queries now. Of a projection it is another than that of the
+    /// record while that one's read model is being built.
+    pub running: u32,
     pub state: State,
     /// Everything before it is done with.
     pub position: Position,
@@ -33,7 +40,7 @@ pub struct PluginStatus {
     pub failure: Option<FailureInfo>,
     /// The newest failure, be it over or not.
     pub last_failure: Option<FailureInfo>,
-    /// Events put aside.
+    /// Events put aside, as the store has them.
     pub dead_letters: u64,
     /// Its read model that is being built, and the one that served before.
     pub building: Option<BuildStatus>,
@@ -89,6 +96,7 @@ impl Plugins {
             record: deployment.record.clone(),
             setup: Arc::clone(&deployment.setup),
             newest: deployment.newest,
+            running: deployment.running(),
             state: State::Ready,
             position: tail,
             tail,
@@ -107,10 +115,14 @@ impl Plugins {
             (status.position, status.processed) = (progress.next, progress.folded);
             status.per_second = progress.rate.per_second(now);
             (status.failure, status.last_failure) = (progress.failure, progress.last_failure);
-            status.dead_letters = progress.parked_events;
+            status.dead_letters = match progress.parked_events {
+                Some(events) => events,
+                // Its runner has not looked yet, or there is none.
+                None => ParkedKeys::load(&**self.store(), serving.id).await?.events(),
+            };
             status.state = state_of(progress.phase, status.settings.wanted);
             if progress.next < tail {
-                status.lag_seconds = seconds(now.0 - progress.seen_at.0);
+                status.lag_seconds = seconds(now.0 - self.recorded_at(progress.next).await?.unwrap_or(now).0);
             }
         }
         match deployment.record.kind {
@@ -121,12 +133,24 @@ impl Plugins {
         Ok(status)
     }
 
+    /// When the first event at or behind a position was recorded.
+    async fn recorded_at(&self, position: Position) -> Result<Option<Timestamp>, DeployError> {
+        let one = PageLimit { events: 1, bytes: 1 };
+        let all = Filter::default();
+        match self.0.context.reader.raw().log_page(position, Direction::Forward, &all, one).await {
+            Ok(page) => Ok(page.events.first().map(Event::recorded_at)),
+            Err(ReadError::Store(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// How far a handler is, its group knows.
     async fn add_group(&self, status: &mut PluginStatus, name: &str, now: Timestamp) -> Result<(), DeployError> {
-        let group = self.0.handlers.groups.status(&handler::group_of(name)).await?;
+        let groups = &self.0.handlers.groups;
+        let group = groups.status(&handler::group_of(name)).await?;
         status.position = group.position;
         status.lag_seconds = group.oldest_recorded_at.map_or(0, |oldest| seconds(now.0 - oldest.0));
-        status.dead_letters = group.counts.parked;
+        status.dead_letters = groups.count_dead_letters(&handler::group_of(name)).await?;
         if status.position >= status.tail && matches!(status.state, State::CatchingUp | State::Retrying) {
             (status.state, status.failure) = (State::Live, None);
         }

@@ -165,6 +165,7 @@ impl Plugins {
             // Nobody who read the old one may see the new one behind it.
             building.raise_floor(old.next());
         }
+        building.throttle.send_modify(|throttle| throttle.build_events_per_second = None);
         let (serving, standby) = (Some(Arc::clone(building)), old.clone());
         self.0.put(Deployment { serving, standby, building: None, ..(*current).clone() });
         tracing::info!(event_id = log_id::PROJECTION_SWAPPED, plugin, generation = building.id.0, "read model swapped");

@@ -139,7 +139,8 @@ impl Projections {
         if request.after.is_none() {
             for name in collections {
                 let store = self.0.store();
-                let (before, after) = (store.count(before.id, &name).await?, store.count(after.id, &name).await?);
+                let (before, after) =
+                    (store.count(before.id, &name, "").await?, store.count(after.id, &name, "").await?);
                 diff.collections.push(CollectionCounts { name, before, after });
             }
         }

@@ -59,8 +59,8 @@ pub struct Progress {
     pub folded: u64,
     /// `recorded_at` of the newest event that was looked at.
     pub seen_at: Timestamp,
-    /// Events that were passed over, of keys that are parked.
-    pub parked_events: u64,
+    /// Events that were passed over, of keys that are parked; none while nobody has looked.
+    pub parked_events: Option<u64>,
     /// The newest failure, be it over or not.
     pub last_failure: Option<FailureInfo>,
     /// Events a second, lately.
@@ -124,9 +124,19 @@ pub struct Throttle {
     pub held: bool,
     /// It keeps no instance while it is held.
     pub cold: bool,
+    /// By its plugin's operator, as long as it is being built.
+    pub build_events_per_second: Option<u64>,
 }
 
 impl Throttle {
+    /// How fast it is: a replay's pace goes before the operator's.
+    pub fn pace(self) -> Pace {
+        match self.build_events_per_second {
+            Some(events) if self.pace == Pace::default() => Pace { events_per_second: Some(events), ..Pace::default() },
+            _ => self.pace,
+        }
+    }
+
     pub fn rests(self) -> bool {
         self.paused || self.held
     }
@@ -163,7 +173,7 @@ impl Generation {
             failure: None,
             folded: 0,
             seen_at: Timestamp(0),
-            parked_events: 0,
+            parked_events: None,
             last_failure: None,
             rate: Rate::default(),
         };

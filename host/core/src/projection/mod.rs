@@ -6,7 +6,7 @@ pub mod field;
 pub mod follow;
 pub mod generation;
 pub mod index;
-mod parked;
+pub(crate) mod parked;
 mod parts;
 pub mod query;
 pub mod runner;

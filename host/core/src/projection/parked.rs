@@ -28,14 +28,14 @@ struct Parked {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct ParkedKeys {
+pub(crate) struct ParkedKeys {
     keys: HashMap<String, Parked>,
     /// As they are stored, where they have changed since.
     changed: HashMap<String, Option<Parked>>,
 }
 
 impl ParkedKeys {
-    pub(super) async fn load(store: &dyn Store, generation: GenerationId) -> Result<Self, StoreError> {
+    pub(crate) async fn load(store: &dyn Store, generation: GenerationId) -> Result<Self, StoreError> {
         let mut keys = HashMap::new();
         let mut after: Option<String> = None;
         loop {
@@ -56,7 +56,7 @@ impl ParkedKeys {
     }
 
     /// Events that were passed over.
-    pub(super) fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.keys.values().map(|parked| parked.events).sum()
     }
 

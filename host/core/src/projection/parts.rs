@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -116,9 +117,18 @@ impl Parts {
         self.states().map(State::overlay_rows).sum()
     }
 
-    /// Of all instances that there are.
+    /// Of the largest instance: each may have as much as the limit says.
     pub(super) fn memory_bytes(&self) -> Option<usize> {
-        self.0.iter().filter_map(|part| Some(part.guest.as_ref()?.memory_bytes())).reduce(|a, b| a + b)
+        self.guests().map(|guest| guest.memory_bytes()).max()
+    }
+
+    /// Of the longest of the calls that were made together.
+    pub(super) fn call_time(&self) -> Option<Duration> {
+        self.guests().filter_map(|guest| guest.call_time()).max()
+    }
+
+    fn guests(&self) -> impl Iterator<Item = &dyn Guest> {
+        self.0.iter().filter_map(|part| part.guest.as_deref())
     }
 
     fn states(&self) -> impl Iterator<Item = &State> {

@@ -160,7 +160,7 @@ impl Projections {
         let descriptor = serving.descriptor().unwrap_or(&deployment.descriptor);
         let mut collections = Vec::new();
         for collection in &descriptor.collections {
-            let documents = self.0.store().count(serving.id, &collection.name).await?;
+            let documents = self.0.store().count(serving.id, &collection.name, "").await?;
             let (name, description) = (collection.name.clone(), collection.description.clone());
             let indexes = collection.indexes.iter().map(|index| index.field.clone()).collect();
             collections.push(CollectionStatus { name, description, indexes, documents });

@@ -215,7 +215,7 @@ fn cause_of(error: &GuestError) -> Cause {
             return Cause { kind, code: failure.code.clone(), message: failure.message.clone() };
         }
         GuestError::DeadlineExceeded { .. } => (CauseKind::Timeout, "attempt.busy"),
-        GuestError::Trapped { .. } => (CauseKind::Crash, "plugin.crashed"),
+        GuestError::Trapped { .. } | GuestError::Exhausted { .. } => (CauseKind::Crash, "plugin.crashed"),
         GuestError::OutOfMemory { .. } => (CauseKind::Crash, "plugin.memory"),
         GuestError::State(_) | GuestError::Outbox(_) | GuestError::Data(_) | GuestError::Contract { .. } => {
             (CauseKind::Contract, "plugin.contract")

@@ -12,17 +12,16 @@ use super::definition::Definition;
 use super::engine::{Announced, Engine, Parts, Poke, Replayed, replay};
 use super::fact::{Blob, Fact, Order, Origin, What};
 use super::model::{Phase, Saga};
-use super::rows::Activity;
 use super::start::{self, Beginning, Started};
 use super::view::{Listed, OpenSagas, Query, SagaPage, SagaStatus, Timeline};
-use super::{SagaError, engine, rows, sweep, view};
+use super::{Activity, SagaError, engine, rows, sweep, view};
 use crate::event::{NewEvent, Origin as EventOrigin};
 use crate::limits::{publish, saga as limits};
 use crate::log::commit::CommitError;
 use crate::log::publish::Append;
 use crate::log_id;
 use crate::record::GenerationId;
-use crate::store::{Appended, Change, Rejection};
+use crate::store::{Appended, Change, Rejection, StoreError};
 
 /// The door to sagas. Cheap to clone.
 #[derive(Clone)]
@@ -165,8 +164,14 @@ impl Sagas {
     /// Rows of a saga from number `from` on.
     pub async fn timeline(&self, id: Uuid, from: u32, limit: usize) -> Result<Timeline, SagaError> {
         let (_, head) = rows::head(self.0.store(), id).await?.ok_or(SagaError::NotFound(id))?;
-        let definition_of = async |revision| self.0.definition(&head.saga_type, revision).await;
-        view::timeline(self.0.store(), (id, &head), (from, limit.clamp(1, limits::PAGE)), definition_of).await
+        let limit = u32::try_from(limit.clamp(1, limits::PAGE)).unwrap_or(u32::MAX);
+        let until = from.saturating_add(limit).min(head.rows);
+        let rows = rows::rows(self.0.store(), id, 0, until as usize).await?;
+        let definitions = engine::definitions(&self.0, &head.saga_type, rows.iter().flat_map(|row| &row.1)).await?;
+        let damaged = || StoreError::Damaged { what: format!("the rows of saga {id}") };
+        let mut timeline = view::timeline(id, rows, from, &definitions).ok_or_else(damaged)?;
+        timeline.next = (until < head.rows).then_some(until);
+        Ok(timeline)
     }
 
     /// How many sagas of a plugin have not ended, looking at up to [`limits::LOOKED_AT_MAX`] of all plugins.
@@ -362,8 +367,8 @@ impl Watch {
             };
             tokio::select! {
                 status = self.announced.next() => match status {
+                    // Only an end is final: whatever else is told may have changed meanwhile.
                     Some(status) if status.activity == Activity::Ended => return Ok(Arc::unwrap_or_clone(status)),
-                    // Whoever it waited for may have come meanwhile, so that it is looked at.
                     _ => {}
                 },
                 () = elsewhere => {}

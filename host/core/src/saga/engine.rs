@@ -6,7 +6,7 @@
 //! epoch as well: a host that has lost the lead commits nothing more.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::book::Book;
 use super::definition::Definition;
 use super::drive::{Driven, drive};
+use super::fact::Fact;
 use super::http::Network;
 use super::model::Saga;
 use super::registry::{Registry, Resting};
@@ -455,11 +456,22 @@ pub(super) async fn replay(engine: &Engine, id: Uuid) -> Result<Option<Replayed>
     // Rows that were added since are not of this head.
     let rows = rows::rows(engine.store(), id, 0, head.rows as usize).await?;
     let facts: Vec<_> = rows.into_iter().flat_map(|(_, facts)| facts).collect();
-    let mut definitions: HashMap<u32, Arc<Definition>> = HashMap::new();
-    for revision in facts.iter().filter_map(|fact| fact.what.revision()) {
-        definitions.insert(revision, engine.definition(&head.saga_type, revision).await?);
-    }
+    let definitions = definitions(engine, &head.saga_type, &facts).await?;
     let damaged = || StoreError::Damaged { what: format!("the rows of saga {id}") };
     let (saga, definition) = Saga::replay(id, &facts, &definitions).ok_or_else(damaged)?;
     Ok(Some(Replayed { saga, mark: Mark { head: Some(stored), rows: head.rows }, definition }))
+}
+
+/// Those of all revisions that the facts name.
+pub(super) async fn definitions(
+    engine: &Engine,
+    saga_type: &str,
+    facts: impl IntoIterator<Item = &Fact>,
+) -> Result<HashMap<u32, Arc<Definition>>, BookError> {
+    let revisions: BTreeSet<u32> = facts.into_iter().filter_map(|fact| fact.what.revision()).collect();
+    let mut definitions = HashMap::new();
+    for revision in revisions {
+        definitions.insert(revision, engine.definition(saga_type, revision).await?);
+    }
+    Ok(definitions)
 }

@@ -1,6 +1,6 @@
 //! What is shown of sagas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::SagaError;
 use super::call::Direction;
 use super::definition::{Definition, SagaClock};
-use super::engine::BookError;
 use super::fact::{Awaited, Cause, Fact, Origin, What};
 use super::model::{Phase, Saga, State};
 use super::rows::{self, Activity, ENDED, Head, OPEN};
@@ -311,39 +310,36 @@ pub struct TimelineFact {
     pub retry_at_us: Option<i64>,
 }
 
-/// Rows from number `from` on. The saga is replayed up to them: what a fact is about follows from those before it.
-pub(super) async fn timeline(
-    store: &dyn Store,
-    (id, head): (Uuid, &Head),
-    (from, limit): (u32, usize),
-    definition_of: impl AsyncFn(u32) -> Result<Arc<Definition>, BookError>,
-) -> Result<Timeline, SagaError> {
-    let until = u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(from).min(head.rows);
-    let stored = rows::rows(store, id, 0, until as usize).await?;
-    let damaged = || StoreError::Damaged { what: format!("the rows of saga {id}") };
-    let mut timeline = Timeline { next: (until < head.rows).then_some(until), ..Timeline::default() };
-    let mut known: Option<(Saga, Arc<Definition>)> = None;
-    for (number, facts) in stored {
+/// What all rows up to some number come to, from row `from` on. The saga is replayed: what a fact is about follows
+/// from those before it. `definitions` has those of all revisions that the facts name.
+pub(super) fn timeline(
+    id: Uuid,
+    rows: Vec<(u32, Vec<Fact>)>,
+    from: u32,
+    definitions: &HashMap<u32, Arc<Definition>>,
+) -> Option<Timeline> {
+    let mut timeline = Timeline::default();
+    let mut known: Option<(Saga, &Arc<Definition>)> = None;
+    for (number, facts) in rows {
         let mut told = Vec::with_capacity(facts.len());
         for fact in facts {
             if let Some(revision) = fact.what.revision() {
-                let definition = definition_of(revision).await?;
+                let definition = definitions.get(&revision)?;
                 known = match known.take() {
                     Some((saga, _)) => Some((saga, definition)),
-                    None => Saga::begin(id, &fact, &definition).map(|saga| (saga, definition)),
+                    None => Saga::begin(id, &fact, definition).map(|saga| (saga, definition)),
                 };
             }
-            let (saga, definition) = known.as_mut().ok_or_else(damaged)?;
+            let (saga, definition) = known.as_mut()?;
             told.push(TimelineFact::of(fact, saga, definition));
         }
         if number >= from {
             timeline.rows.push(TimelineRow { number, facts: told });
         }
     }
-    if let Some((_, definition)) = known {
-        timeline.steps = definition.steps.iter().map(|step| step.name.clone()).collect();
-    }
-    Ok(timeline)
+    let (_, definition) = known?;
+    timeline.steps = definition.steps.iter().map(|step| step.name.clone()).collect();
+    Some(timeline)
 }
 
 impl TimelineFact {

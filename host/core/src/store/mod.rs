@@ -190,7 +190,8 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> Result<Documents, StoreError>;
 
-    async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError>;
+    /// How many documents of a collection have keys that begin with `prefix`.
+    async fn count(&self, generation: GenerationId, collection: &str, prefix: &str) -> Result<u64, StoreError>;
 
     /// Names of the collections that have documents, those of indexes included, in byte order.
     async fn collections(&self, generation: GenerationId) -> Result<Vec<String>, StoreError>;

@@ -176,8 +176,8 @@ impl<W: Wrapped> DocumentStore for W {
         self.wrapped().scan_back(generation, collection, prefix, before, limit).await
     }
 
-    async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError> {
-        self.wrapped().count(generation, collection).await
+    async fn count(&self, generation: GenerationId, collection: &str, prefix: &str) -> Result<u64, StoreError> {
+        self.wrapped().count(generation, collection, prefix).await
     }
 
     async fn collections(&self, generation: GenerationId) -> Result<Vec<String>, StoreError> {

@@ -137,13 +137,16 @@ impl Upcaster {
             Some(guest) => guest,
             None => {
                 let started = self.parts.module.start_upcaster(self.parts.environment.clone()).await;
-                started.inspect_err(|_| self.crashed())?
+                started.inspect_err(|error| self.crashed(error))?
             }
         };
         for attempt in 1.. {
             match guest.upcast(events.into()).await {
                 Ok(answers) => {
                     self.crashes.store(0, Ordering::Relaxed);
+                    let (metrics, name) = (&self.parts.metrics.plugins, &self.parts.plugin);
+                    metrics.called(name, guest.call_time());
+                    metrics.uses_memory(name, guest.memory_bytes());
                     *instance = Some(guest);
                     return Ok(answers);
                 }
@@ -156,7 +159,7 @@ impl Upcaster {
                 }
                 Err(error) => {
                     // Whatever the crash left in the instance goes with it.
-                    self.crashed();
+                    self.crashed(&error);
                     return Err(error);
                 }
             }
@@ -164,7 +167,8 @@ impl Upcaster {
         unreachable!("the last attempt returns")
     }
 
-    fn crashed(&self) {
+    fn crashed(&self, error: &GuestError) {
+        self.parts.metrics.plugins.failed(&self.parts.plugin, error);
         let crashes = self.crashes.fetch_add(1, Ordering::Relaxed) + 1;
         if crashes >= CRASHES_MAX {
             let rest = Settings::default().back_off(crashes - CRASHES_MAX + 1).as_micros();

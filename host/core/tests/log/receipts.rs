@@ -154,7 +154,7 @@ async fn old_receipts_are_forgotten_with_their_consumer() {
     assert!(all_of(&test, "ann", false).await.is_empty());
     // Nothing is left behind of it.
     for collection in ["receipt", "receipt-progress", "receipt-consumer", "timer"] {
-        let count = test.host.store.count(wasmill_core::record::GenerationId::HOST, collection).await.unwrap();
+        let count = test.host.store.count(wasmill_core::record::GenerationId::HOST, collection, "").await.unwrap();
         assert_eq!(count, 0, "{collection}");
     }
 }
@@ -324,7 +324,7 @@ async fn a_reminder_does_not_make_a_stream_that_no_append_may_make() {
     test.host.publisher.append(append("s", 1)).await.unwrap();
     test.host.receipts.note(&name("s"), "ann", marks(Mark::Delivered, [Offset(0)])).await.unwrap();
     test.clock.advance_us(60 * SECOND_US);
-    let timers = async || test.host.store.count(wasmill_core::record::GenerationId::HOST, "timer").await.unwrap();
+    let timers = async || test.host.store.count(wasmill_core::record::GenerationId::HOST, "timer", "").await.unwrap();
     // It is given up: what is left is the time when the receipt is forgotten.
     for _ in 0..200 {
         tokio::task::yield_now().await;

@@ -38,7 +38,7 @@ fn count_of(event: &Event) -> u64 {
 
 async fn quick_retries(host: &Host) {
     let quick = |settings: &mut wasmill_core::plugin::settings::Settings| settings.retry.base_ms = Some(1);
-    host.plugins.change_settings("h", quick).await.unwrap();
+    host.plugins.change_settings("h", None, quick).await.unwrap();
 }
 
 #[tokio::test]
@@ -139,6 +139,7 @@ async fn an_event_that_cannot_be_handled_is_parked_with_its_key_and_replayed_aft
     assert_eq!(deploy(&host, handler(&[])).await.unwrap().plugin.current.number, 2);
     assert_eq!(host.groups.replay(&group_of("h"), &Which::Key("k".into())).await.unwrap(), 2);
     until("the letters are handled", async || (emitted(&host).await.len() == 4).then_some(())).await;
+    assert_eq!(host.plugins.status("h").await.unwrap().dead_letters, 1, "what is replayed is none any more");
     let of_k = emitted(&host).await.into_iter().filter(|(_, event)| event.key() == Some("k"));
     let of_k: Vec<(Uuid, u64)> = of_k.map(|(cause, event)| (cause, count_of(&event))).collect();
     assert_eq!(of_k, [(ids[0], 1), (ids[1], 1), (ids[2], 2)]);
@@ -152,8 +153,8 @@ async fn one_that_halts_waits_for_a_person() {
     let tail = publish(&host, "s", vec![event("a", None), event("halt", None), event("a", None)]).await;
     until("it halts", async || (host.plugins.status("h").await.unwrap().state == State::Paused).then_some(())).await;
     assert_eq!(emitted(&host).await.len(), 1);
-    host.plugins.change_settings("h", |settings| settings.wanted = Wanted::Paused).await.unwrap();
-    host.plugins.change_settings("h", |settings| settings.wanted = Wanted::Running).await.unwrap();
+    host.plugins.change_settings("h", Some(Wanted::Paused), |_| {}).await.unwrap();
+    host.plugins.change_settings("h", Some(Wanted::Running), |_| {}).await.unwrap();
     until("it goes on", async || settled(&host, tail).await.then_some(())).await;
     assert_eq!(emitted(&host).await.len(), 3);
     host.stop().await;
@@ -163,16 +164,35 @@ async fn one_that_halts_waits_for_a_person() {
 async fn a_paused_or_stopped_one_handles_nothing_across_restarts() {
     let (store, engine, host) = fresh().await;
     deploy(&host, handler(&[])).await.unwrap();
-    host.plugins.change_settings("h", |settings| settings.wanted = Wanted::Stopped).await.unwrap();
+    host.plugins.change_settings("h", Some(Wanted::Stopped), |_| {}).await.unwrap();
     publish(&host, "s", vec![event("a", None)]).await;
     host.stop().await;
     let host = host_over(&store, &engine).await;
     let tail = publish(&host, "s", vec![event("a", None)]).await;
     assert_eq!(host.plugins.status("h").await.unwrap().state, State::Stopped);
     assert_eq!(emitted(&host).await.len(), 0);
-    host.plugins.change_settings("h", |settings| settings.wanted = Wanted::Running).await.unwrap();
+    host.plugins.change_settings("h", Some(Wanted::Running), |_| {}).await.unwrap();
     until("it goes on", async || settled(&host, tail).await.then_some(())).await;
     assert_eq!(emitted(&host).await.len(), 2);
+    host.stop().await;
+}
+
+/// What does not start with its host is stopped then, which is not what its operator has said.
+#[tokio::test]
+async fn one_that_does_not_start_by_itself_keeps_what_was_said_of_it() {
+    let (store, engine, host) = fresh().await;
+    deploy(&host, handler(&[])).await.unwrap();
+    host.plugins.change_settings("h", None, |settings| settings.auto_start = Some(false)).await.unwrap();
+    host.stop().await;
+    let host = host_over(&store, &engine).await;
+    assert_eq!(host.plugins.status("h").await.unwrap().state, State::Stopped);
+    let settings = host.plugins.change_settings("h", None, |settings| settings.attempts = Some(3)).await.unwrap();
+    assert_eq!((settings.wanted, settings.attempts), (Wanted::Stopped, Some(3)), "another setting does not start it");
+    host.plugins.change_settings("h", None, |settings| settings.auto_start = None).await.unwrap();
+    assert_eq!(host.plugins.status("h").await.unwrap().state, State::Stopped);
+    host.stop().await;
+    let host = host_over(&store, &engine).await;
+    assert_ne!(host.plugins.status("h").await.unwrap().state, State::Stopped, "nobody has stopped it");
     host.stop().await;
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use wasmill_core::event::Position;
+use wasmill_core::host::Host;
 use wasmill_core::plugin::deploy::DeployError;
 use wasmill_core::plugin::log::Level;
 use wasmill_core::plugin::settings::{OnFailure, Settings};
@@ -74,11 +75,41 @@ async fn deploying_and_rolling_back_under_load_is_never_seen() {
     host.stop().await;
 }
 
+/// A build that its host did not finish was sometimes never swapped in: whoever waits to do it began before the
+/// plugin was known, took it for removed, and went away. And the rate of the build held on: here it takes longer
+/// than anyone waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_was_under_way_is_swapped_in_after_a_restart() {
+    let (store, engine, mut host) = fresh().await;
+    deploy(&host, version(1)).await.unwrap();
+    let hundred = async |host: &Host| publish(host, "s", (0..100).map(|_| event("a", None)).collect()).await;
+    hundred(&host).await;
+    for n in 2..20 {
+        host.plugins.change_settings("p", None, |settings| settings.build_events_per_second = Some(1)).await.unwrap();
+        deploy(&host, version(n)).await.unwrap();
+        host.stop().await;
+        host = host_over(&store, &engine).await;
+        assert_eq!(host.plugins.status("p").await.unwrap().running, n - 1);
+        host.plugins.change_settings("p", None, |settings| settings.build_events_per_second = None).await.unwrap();
+        until("it serves", async || (host.projections.get("p").await.unwrap().revision == n).then_some(())).await;
+    }
+    // What is built at a rate serves without it.
+    host.plugins.change_settings("p", None, |settings| settings.build_events_per_second = Some(50)).await.unwrap();
+    deploy(&host, version(20)).await.unwrap();
+    until("it serves", async || (host.projections.get("p").await.unwrap().revision == 20).then_some(())).await;
+    host.plugins.change_settings("p", None, |settings| settings.build_events_per_second = Some(1)).await.unwrap();
+    let last = hundred(&host).await;
+    until("it is folded", async || (host.plugins.status("p").await.unwrap().position > last).then_some(())).await;
+    let answer = host.projections.document("p", "counts", "a 1 -", None).await.unwrap();
+    assert_eq!(answer.value, "200");
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn a_build_may_wait_for_a_person() {
     let (_, _, host) = fresh().await;
     deploy(&host, version(1)).await.unwrap();
-    host.plugins.change_settings("p", |settings: &mut Settings| settings.confirm_swap = true).await.unwrap();
+    host.plugins.change_settings("p", None, |settings: &mut Settings| settings.confirm_swap = true).await.unwrap();
     let last = publish(&host, "s", vec![event("a", None)]).await;
     deploy(&host, version(2)).await.unwrap();
     until("it is built", async || {
@@ -89,6 +120,9 @@ async fn a_build_may_wait_for_a_person() {
     let wait = Some(WaitFor { position: last, timeout: WaitFor::TIMEOUT_MAX });
     host.projections.document("p", "counts", "a 1 -", wait).await.unwrap();
     assert_eq!(host.projections.get("p").await.unwrap().revision, 1);
+    let status = host.plugins.status("p").await.unwrap();
+    let building = status.building.expect("it is being built").revision;
+    assert_eq!((status.running, building, status.record.current.number), (1, 2, 2), "one serves, one is built");
     let last = publish(&host, "s", vec![event("a", None)]).await;
     assert!(host.plugins.confirm_swap("p").await.unwrap());
     until("it serves", async || (host.projections.get("p").await.unwrap().revision == 2).then_some(())).await;
@@ -123,7 +157,7 @@ async fn partitions_change_nothing_of_what_comes_out() {
     deploy(&host, component("projection", "p", json!({ "byKey": true }), &[])).await.unwrap();
     let mut last = Position(0);
     for partitions in [1, 4, 2, 16, 1] {
-        host.plugins.change_settings("p", |settings| settings.partitions = Some(partitions)).await.unwrap();
+        host.plugins.change_settings("p", None, |settings| settings.partitions = Some(partitions)).await.unwrap();
         let events = (0..100).map(|n| event("a", Some(&format!("k{}", n % 10)))).collect();
         last = publish(&host, "s", events).await;
         let wait = Some(WaitFor { position: last, timeout: WaitFor::TIMEOUT_MAX });
@@ -137,7 +171,7 @@ async fn partitions_change_nothing_of_what_comes_out() {
     assert_eq!(host.plugins.status("p").await.unwrap().position, Position(last.0 + 1));
     // One that does not do what it says is found.
     let events = (0..20).map(|n| event("shared", Some(&format!("k{n}")))).collect();
-    host.plugins.change_settings("p", |settings| settings.partitions = Some(4)).await.unwrap();
+    host.plugins.change_settings("p", None, |settings| settings.partitions = Some(4)).await.unwrap();
     publish(&host, "s", events).await;
     let failure = until("it pauses", async || {
         let status = host.plugins.status("p").await.unwrap();
@@ -155,10 +189,10 @@ async fn a_projection_that_folds_by_key_may_park_one() {
     let by_key =
         |bad: &[&str], n: u32| component("projection", "p", json!({ "byKey": true, "version": n.to_string() }), bad);
     deploy(&host, by_key(&["bad"], 1)).await.unwrap();
-    host.plugins.change_settings("p", |settings| settings.on_failure = Some(OnFailure::Park)).await.unwrap();
+    host.plugins.change_settings("p", None, |settings| settings.on_failure = Some(OnFailure::Park)).await.unwrap();
     let events = ["a", "bad", "a", "a"].iter().zip(["x", "x", "x", "y"]).map(|(name, key)| event(name, Some(key)));
     let last = publish(&host, "s", events.collect()).await;
-    let count = async |host: &wasmill_core::host::Host, position, name: &str| {
+    let count = async |host: &Host, position, name: &str| {
         let wait = Some(WaitFor { position, timeout: WaitFor::TIMEOUT_MAX });
         host.projections.document("p", "counts", name, wait).await.ok().map(|answer| answer.value)
     };
@@ -167,6 +201,7 @@ async fn a_projection_that_folds_by_key_may_park_one() {
     assert_eq!(host.plugins.status("p").await.unwrap().dead_letters, 2);
     host.stop().await;
     let host = host_over(&store, &engine).await;
+    assert_eq!(host.plugins.status("p").await.unwrap().dead_letters, 2, "they are read from the store");
     let last = publish(&host, "s", vec![event("a", Some("x")), event("a", Some("y"))]).await;
     assert_eq!(count(&host, last, "a 1 y").await.unwrap(), "2");
     let status = host.plugins.status("p").await.unwrap();

@@ -22,7 +22,7 @@ async fn a_build_that_waits_to_be_confirmed_is_compared_at_the_same_position() {
     ];
     let last = publish(&host, events).await;
     host.projections.documents("p", "c", "", None, 1, wait(last)).await.unwrap();
-    host.plugins.change_settings("p", |settings| settings.confirm_swap = true).await.unwrap();
+    host.plugins.change_settings("p", None, |settings| settings.confirm_swap = true).await.unwrap();
     engine.errs.store(true, Ordering::SeqCst);
     let built = host.projections.rebuild("p").await.unwrap();
     let building = until(async || host.plugins.deployment("p").unwrap().building()).await;

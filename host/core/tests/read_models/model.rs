@@ -174,7 +174,7 @@ impl Run {
             for field in indexes {
                 let expected = self.documents(collection).filter(|(_, document)| single(document, field).is_some());
                 let name = format!("$index/{collection}/{field}");
-                let stored = store.count(generation, &name).await.unwrap();
+                let stored = store.count(generation, &name, "").await.unwrap();
                 assert_eq!(stored, expected.count() as u64, "{name}");
             }
         }

@@ -20,6 +20,7 @@ use crate::proto::projection_service_client::ProjectionServiceClient;
 use crate::proto::queue_service_client::QueueServiceClient;
 use crate::proto::receipt_service_client::ReceiptServiceClient;
 use crate::proto::replay_service_client::ReplayServiceClient;
+use crate::proto::saga_service_client::SagaServiceClient;
 use crate::proto::schedule_service_client::ScheduleServiceClient;
 use crate::proto::schema_service_client::SchemaServiceClient;
 use crate::proto::stream_service_client::StreamServiceClient;
@@ -166,6 +167,10 @@ impl Client {
 
     pub(crate) fn replays(&self) -> ReplayServiceClient<Connection> {
         ReplayServiceClient::new(self.connection.clone())
+    }
+
+    pub(crate) fn sagas(&self) -> SagaServiceClient<Connection> {
+        SagaServiceClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn plugins(&self) -> PluginServiceClient<Connection> {

@@ -19,6 +19,7 @@ mod queue;
 mod read;
 mod receipt;
 mod replay;
+mod saga;
 mod schedule;
 mod schema;
 mod scratch;
@@ -93,6 +94,9 @@ enum Command {
     /// Replays: the past once more, at a pace, for a group, a projection or this command
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
+    /// Sagas: long-running processes of declared steps, which are undone backwards when one fails
+    #[command(subcommand)]
+    Saga(saga::SagaCommand),
     /// Plugins: write, check, deploy, look after
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -159,6 +163,7 @@ async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Receipt(command) => until_interrupted(receipt::run(command, output)).await,
         // A replay that is watched goes on without its watcher, which says so.
         Command::Replay(command) => replay::run(command, output).await,
+        Command::Saga(command) => until_interrupted(saga::run(command, output)).await,
         Command::DeadLetter(command) => until_interrupted(dead_letter::run(command, output)).await,
         // Who follows a plugin's log says where to go on.
         Command::Plugin(command) => plugin::run(command, output).await,
@@ -316,12 +321,30 @@ mod tests {
             "wasmill replay pause ID",
             "wasmill replay resume ID",
             "wasmill replay cancel ID",
+            "wasmill saga start order --input {} --correlation-id o-7 --wait 30s",
+            "wasmill saga start order --input-file -",
+            "wasmill saga status ID --wait 5s",
+            "wasmill saga status --type order --correlation-id o-7",
+            "wasmill saga list --type order --state running --activity waiting --step ship --older-than 1h --limit 7",
+            "wasmill saga list --correlation-id o-7 --after ID",
+            "wasmill saga timeline ID --from 2 --limit 3",
+            "wasmill saga cancel ID --note n",
+            "wasmill saga pause ID",
+            "wasmill saga resume ID --revision 2 --note n",
+            "wasmill saga kill ID",
+            "wasmill saga retry ID --step ship --revision 2",
+            "wasmill saga skip ID",
+            "wasmill saga done ID --answer {} --note n",
+            "wasmill saga send ID --type approved --data {} --key k --stream s",
+            "wasmill saga forget ID",
             "wasmill plugin new my-plugin --lang rust --path d",
             "wasmill plugin new my-plugin --lang go --kind handler",
             "wasmill plugin check f.wasm",
             "wasmill plugin test f.wasm --events e.jsonl --config a=b --grant append:out-* --memory 256MiB --batch 1",
             "wasmill plugin test f.wasm --stream order-* --from 3 --limit 10",
+            "wasmill plugin test f.wasm --events e.jsonl --against 3",
             "wasmill plugin verify f.wasm --events e.jsonl --against g.wasm",
+            "wasmill plugin verify --name flights --revision 2 --against 1 --from 7",
             "wasmill plugin logs flights --follow",
             "wasmill plugin deploy f.wasm",
             "wasmill plugin deploy f.wasm --config a=b --config c=d=e --unset f --grant append:x-* --revoke append:y",
@@ -343,7 +366,7 @@ mod tests {
             "wasmill plugin confirm flights --drop-standby",
             "wasmill plugin reset notify --to first",
             "wasmill plugin logs flights",
-            "wasmill plugin remove flights",
+            "wasmill plugin remove flights --force",
             "wasmill projection list",
             "wasmill projection get flights",
             "wasmill projection query flights carriers UA --wait-for 7 --timeout 500ms",
@@ -382,6 +405,8 @@ mod tests {
             "wasmill read order-1 --stream order-*",
             "wasmill publish f.jsonl --batch 0",
             "wasmill plugin new x --lang cobol",
+            "wasmill plugin test f.wasm --name flights",
+            "wasmill plugin verify --events e.jsonl",
             "wasmill plugin deploy f.wasm --config a",
             "wasmill plugin deploy f.wasm --from noon",
             "wasmill plugin settings flights --default colour",
@@ -410,6 +435,12 @@ mod tests {
             "wasmill receipt event news",
             "wasmill replay start",
             "wasmill replay start --client --group billing",
+            "wasmill saga status",
+            "wasmill saga status ID --correlation-id o-7",
+            "wasmill saga status --correlation-id o-7",
+            "wasmill saga list --state asleep",
+            "wasmill saga start order --wait 30",
+            "wasmill saga send ID",
             "wasmill queue put mail --type t --data {} --priority 10",
             "wasmill projection query flights carriers UA --where a=1",
             "wasmill projection query flights carriers --after UA --sort a",

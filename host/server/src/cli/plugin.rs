@@ -64,7 +64,7 @@ pub(crate) enum PluginCommand {
     /// Show the newest lines that a plugin has logged
     Logs(LogsArgs),
     /// Stop a plugin and remove it, its revisions and its read models
-    Remove(NameArgs),
+    Remove(RemoveArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -87,6 +87,18 @@ pub(crate) struct NameArgs {
     /// The plugin's name
     #[arg(value_name = "NAME")]
     name: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RemoveArgs {
+    /// The plugin's name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Though sagas of it have not ended: they stay, and wait until a revision is deployed again
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -184,7 +196,7 @@ async fn run_to_the_end(command: PluginCommand, output: Output) -> Result<(), Fa
         }
         PluginCommand::Remove(args) => {
             let mut plugins = args.remote.connect().await?.plugins();
-            plugins.remove_plugin(RemovePluginRequest { name: args.name.clone() }).await?;
+            plugins.remove_plugin(RemovePluginRequest { name: args.name.clone(), force: args.force }).await?;
             output.show(&Removed { removed: args.name })
         }
     }

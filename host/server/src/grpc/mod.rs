@@ -9,6 +9,7 @@ mod projection;
 mod queue;
 mod receipt;
 mod replay;
+pub(crate) mod saga;
 mod schedule;
 mod schema;
 pub(crate) mod status;
@@ -30,6 +31,7 @@ use crate::proto::projection_service_server::{ProjectionServiceServer, SERVICE_N
 use crate::proto::queue_service_server::{QueueServiceServer, SERVICE_NAME as QUEUE};
 use crate::proto::receipt_service_server::{ReceiptServiceServer, SERVICE_NAME as RECEIPT};
 use crate::proto::replay_service_server::{ReplayServiceServer, SERVICE_NAME as REPLAY};
+use crate::proto::saga_service_server::{SERVICE_NAME as SAGA, SagaServiceServer};
 use crate::proto::schedule_service_server::{SERVICE_NAME as SCHEDULE, ScheduleServiceServer};
 use crate::proto::schema_service_server::{SERVICE_NAME as SCHEMA, SchemaServiceServer};
 use crate::proto::stream_service_server::{SERVICE_NAME as STREAM, StreamServiceServer};
@@ -42,7 +44,7 @@ const CHUNK_MESSAGE_BYTES_MAX: usize = 2 * MIB;
 /// Everything else is names and numbers; a filter may be long.
 const SMALL_MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
-const SERVICES: [&str; 10] = [LOG, STREAM, GROUP, QUEUE, SCHEDULE, SCHEMA, RECEIPT, REPLAY, PLUGIN, PROJECTION];
+const SERVICES: [&str; 11] = [LOG, STREAM, GROUP, QUEUE, SCHEDULE, SCHEMA, RECEIPT, REPLAY, SAGA, PLUGIN, PROJECTION];
 
 const _: () = assert!(CHUNK_MESSAGE_BYTES_MAX < plugin_limits::COMPONENT_BYTES_MAX);
 
@@ -71,6 +73,7 @@ impl Grpc {
         let schema = SchemaServiceServer::new(schema::SchemaApi(Arc::clone(&app)));
         let receipt = ReceiptServiceServer::new(receipt::ReceiptApi(Arc::clone(&app)));
         let replay = ReplayServiceServer::new(replay::ReplayApi(Arc::clone(&app)));
+        let saga = SagaServiceServer::new(saga::SagaApi(Arc::clone(&app)));
         let plugin = PluginServiceServer::new(plugin::PluginApi(Arc::clone(&app)));
         let projection = ProjectionServiceServer::new(projection::ProjectionApi(app));
         let health_service = tonic_health::server::HealthService::from_health_reporter(health.clone());
@@ -82,6 +85,7 @@ impl Grpc {
             .add_service(schema.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(receipt.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(replay.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
+            .add_service(saga.max_decoding_message_size(APPEND_MESSAGE_BYTES_MAX))
             .add_service(plugin.max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX))
             .add_service(projection.max_decoding_message_size(SMALL_MESSAGE_BYTES_MAX))
             .add_service(tonic_health::pb::health_server::HealthServer::new(health_service))

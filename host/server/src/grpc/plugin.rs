@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::plugin_logs;
 use crate::plugins::{self, REVISIONS_MAX};
 use crate::proto;
+use crate::proto::download_plugin_response::Kind;
 use crate::proto::plugin_service_server::PluginService;
 
 pub(super) struct PluginApi(pub(super) Arc<App>);
@@ -35,6 +36,16 @@ fn take(component: &mut BytesMut, chunk: &Bytes) -> Result<(), Status> {
         return Err(status(&Problem::new(Code::BodyTooLarge, message)));
     }
     Ok(())
+}
+
+/// What one message of a download holds.
+const PIECE_BYTES: usize = 256 << 10;
+
+fn pieces(mut component: Bytes) -> impl Iterator<Item = Bytes> + Send {
+    std::iter::from_fn(move || {
+        let length = component.len().min(PIECE_BYTES);
+        (length > 0).then(|| component.split_to(length))
+    })
 }
 
 /// What is deployed, and how: the first message says that.
@@ -56,6 +67,7 @@ async fn upload(mut requests: Streaming<proto::DeployPluginRequest>) -> Result<(
 
 #[tonic::async_trait]
 impl PluginService for PluginApi {
+    type DownloadPluginStream = Pin<Box<dyn Stream<Item = Result<proto::DownloadPluginResponse, Status>> + Send>>;
     type FollowPluginLogsStream = Pin<Box<dyn Stream<Item = Result<proto::FollowPluginLogsResponse, Status>> + Send>>;
 
     async fn check_plugin(
@@ -108,7 +120,8 @@ impl PluginService for PluginApi {
         &self,
         request: Request<proto::RemovePluginRequest>,
     ) -> Result<Response<proto::RemovePluginResponse>, Status> {
-        self.0.host.plugins.remove(&request.into_inner().name).await.map_err(refuse)?;
+        let proto::RemovePluginRequest { name, force } = request.into_inner();
+        plugins::remove(&self.0, &name, force).await.map_err(|problem| status(&problem))?;
         Ok(Response::new(proto::RemovePluginResponse {}))
     }
 
@@ -127,7 +140,7 @@ impl PluginService for PluginApi {
         &self,
         request: Request<proto::GetPluginStatusRequest>,
     ) -> Result<Response<proto::GetPluginStatusResponse>, Status> {
-        let plugin = plugins::status(&self.0, &request.into_inner().name).await;
+        let plugin = plugins::overview(&self.0, &request.into_inner().name).await;
         let plugin = plugin.map_err(|problem| status(&problem))?;
         Ok(Response::new(proto::GetPluginStatusResponse { status: Some(convert::plugin_status(&plugin)) }))
     }
@@ -141,6 +154,19 @@ impl PluginService for PluginApi {
         let revisions = plugins::revisions(&self.0, &name, limit).await.map_err(|problem| status(&problem))?;
         let revisions = revisions.into_iter().map(convert::revision).collect();
         Ok(Response::new(proto::ListPluginRevisionsResponse { revisions }))
+    }
+
+    async fn download_plugin(
+        &self,
+        request: Request<proto::DownloadPluginRequest>,
+    ) -> Result<Response<Self::DownloadPluginStream>, Status> {
+        let proto::DownloadPluginRequest { name, revision } = request.into_inner();
+        let found = plugins::component(&self.0, &name, revision).await;
+        let (revision, component) = found.map_err(|problem| status(&problem))?;
+        let first = Kind::Revision(convert::revision(revision));
+        let kinds = std::iter::once(first).chain(pieces(component).map(Kind::Chunk));
+        let answers = kinds.map(|kind| Ok(proto::DownloadPluginResponse { kind: Some(kind) }));
+        Ok(Response::new(Box::pin(futures_util::stream::iter(answers))))
     }
 
     async fn configure_plugin(

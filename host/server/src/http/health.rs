@@ -13,6 +13,7 @@ use wasmill_core::group::health::GroupHealth;
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::plugin::settings::Wanted;
 use wasmill_core::plugin::status::{self, PluginStatus};
+use wasmill_core::saga::Load;
 
 use crate::app::{App, Caller};
 use crate::plugins;
@@ -50,6 +51,9 @@ pub(super) async fn health(State(app): State<Arc<App>>, Extension(caller): Exten
         body["projections"] = projections(&app);
         body["groups"] = groups(&app);
         body["plugins"] = plugins(&app).await;
+        if let Some(load) = app.host.sagas.load() {
+            body["sagas"] = sagas(&load);
+        }
     }
     answer(ready, body)
 }
@@ -89,6 +93,20 @@ async fn plugins(app: &App) -> Value {
 
 fn is_held(status: &PluginStatus) -> bool {
     status.settings.wanted != Wanted::Running
+}
+
+/// Sagas that need a person degrade them. Only the host that drives them knows.
+fn sagas(load: &Load) -> Value {
+    let mut told = json!({
+        "status": if load.paused > 0 { "degraded" } else { "healthy" },
+        "active": load.active,
+        "waiting": load.waiting,
+        "paused": load.paused,
+    });
+    if load.paused > 0 {
+        told["reason"] = "some go no further without a person".into();
+    }
+    told
 }
 
 /// A group that is behind is its users' concern: it does not make the host unwell.

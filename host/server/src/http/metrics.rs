@@ -8,6 +8,7 @@ use axum::http::Response;
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, GaugeVec, Opts, Registry, TextEncoder, core::Collector};
 use wasmill_core::code::{Code, Problem};
+use wasmill_core::limits::plugin as limits;
 use wasmill_core::plugin::descriptor::Kind;
 use wasmill_core::plugin::status;
 
@@ -49,6 +50,9 @@ async fn of_plugins(app: &App) -> Result<Vec<MetricFamily>, Problem> {
     let by_name = &["plugin"];
     let memory = gauges("plugin_memory_limit_bytes", "Guest memory that one instance may have.", by_name)?;
     let deadline = gauges("plugin_call_deadline_seconds", "Guest time that one call may take.", by_name)?;
+    let changed =
+        gauges("plugin_changed_limit_bytes", "Documents that one checkpoint of a plugin may change.", by_name)?;
+    let outbox = gauges("plugin_outbox_limit_bytes", "What one call of a handler may emit.", by_name)?;
     let state = gauges("plugin_state", "1 for the state that a plugin is in, else 0.", &["plugin", "kind", "state"])?;
     let lag_events = gauges("handler_lag_events", "Positions between a handler and the end of the log.", by_name)?;
     let lag_seconds =
@@ -58,11 +62,15 @@ async fn of_plugins(app: &App) -> Result<Vec<MetricFamily>, Problem> {
         let limit = plugin.settings.memory_bytes.unwrap_or(app.limits.memory_bytes);
         memory.with_label_values(name).set(number(limit));
         deadline.with_label_values(name).set(app.limits.call_deadline.as_secs_f64());
+        if matches!(plugin.record.kind, Kind::Projection | Kind::Handler) {
+            changed.with_label_values(name).set(number(limits::OVERLAY_BYTES_MAX as u64));
+        }
         for one in STATES {
             let labels = &[name[0], plugin.record.kind.as_str(), one.as_str()];
             state.with_label_values(labels).set(f64::from(u8::from(one == plugin.state)));
         }
         if plugin.record.kind == Kind::Handler {
+            outbox.with_label_values(name).set(number(limits::OUTBOX_BYTES_MAX as u64));
             lag_events.with_label_values(name).set(number(plugins::lag_events(&plugin)));
             lag_seconds.with_label_values(name).set(number(plugin.lag_seconds));
         }

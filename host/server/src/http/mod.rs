@@ -29,6 +29,9 @@ mod read_models;
 mod receipts;
 pub(crate) mod replay_out;
 mod replays;
+mod saga_orders;
+pub(crate) mod saga_out;
+mod sagas;
 pub(crate) mod schedule_out;
 mod schedules;
 mod schemas;
@@ -179,6 +182,19 @@ fn table() -> Vec<Route> {
         route("/api/replays/{id}/resume", POST, post(replays::resume)),
         route("/api/replays/{id}/cancel", POST, post(replays::cancel)),
         route("/api/replays/{id}/events", GET, get(replays::events)),
+        route("/api/sagas", GET, get(sagas::list)),
+        route("/api/sagas/{name}/start", POST, post(sagas::start)),
+        route("/api/sagas/{id}", &["DELETE", "GET"], get(sagas::status).merge(delete(sagas::forget))),
+        route("/api/sagas/{id}/status", GET, get(sagas::status)),
+        route("/api/sagas/{id}/timeline", GET, get(sagas::timeline)),
+        route("/api/sagas/{id}/events", POST, post(sagas::send)),
+        route("/api/sagas/{id}/cancel", POST, post(saga_orders::cancel)),
+        route("/api/sagas/{id}/pause", POST, post(saga_orders::pause)),
+        route("/api/sagas/{id}/resume", POST, post(saga_orders::resume)),
+        route("/api/sagas/{id}/kill", POST, post(saga_orders::kill)),
+        route("/api/sagas/{id}/retry", POST, post(saga_orders::retry)),
+        route("/api/sagas/{id}/skip", POST, post(saga_orders::skip)),
+        route("/api/sagas/{id}/done", POST, post(saga_orders::done)),
         route("/api/ws", GET, get(ws::connect)),
         route("/hubs/events", &["DELETE", "GET", "POST"], get(hub::connect).post(hub::send).delete(hub::disconnect)),
         route("/hubs/events/negotiate", POST, post(hub::negotiate)),
@@ -189,6 +205,7 @@ fn table() -> Vec<Route> {
         route("/api/plugins/{name}/logs/live", GET, get(plugins::follow_logs)),
         route("/api/plugins/{name}/status", GET, get(plugin_life::status)),
         route("/api/plugins/{name}/revisions", GET, get(plugin_life::revisions)),
+        route("/api/plugins/{name}/revisions/{number}/component", GET, get(plugins::component)),
         route(
             "/api/plugins/{name}/settings",
             &["GET", "PATCH"],

@@ -58,7 +58,7 @@ pub(super) async fn status(
     params: Params,
 ) -> Result<Json<Value>, Refusal> {
     params.finish()?;
-    Ok(Json(plugin_out::status(&plugins::status(&app, &name).await?)))
+    Ok(Json(plugin_out::status(&plugins::overview(&app, &name).await?)))
 }
 
 pub(super) async fn revisions(

@@ -5,7 +5,7 @@ use wasmill_core::plugin::status::{BuildStatus, PluginStatus};
 
 use super::event_out::rfc3339;
 use super::view::{descriptor, failure};
-use crate::plugins::{Done, Revision, lag_events, version_in};
+use crate::plugins::{Done, Overview, Revision, lag_events, version_in};
 
 pub(super) fn plugin(status: &PluginStatus) -> Value {
     let record = &status.record;
@@ -14,6 +14,7 @@ pub(super) fn plugin(status: &PluginStatus) -> Value {
         "kind": record.kind.as_str(),
         "version": version_in(&record.current.descriptor),
         "revision": record.current.number,
+        "runningRevision": status.running,
         "newestRevision": status.newest,
         "sha256": record.current.sha256,
         "config": status.setup.config,
@@ -30,13 +31,14 @@ pub(super) fn done(done: &Done) -> Value {
     json!({ "plugin": plugin(&done.status), "changed": done.changed })
 }
 
-pub(super) fn status(status: &PluginStatus) -> Value {
+pub(super) fn status(Overview { status, open_sagas }: &Overview) -> Value {
     let record = &status.record;
     let mut view = json!({
         "name": record.name,
         "kind": record.kind.as_str(),
         "version": version_in(&record.current.descriptor),
         "revision": record.current.number,
+        "runningRevision": status.running,
         "newestRevision": status.newest,
         "state": status.state.as_str(),
         "wanted": status.settings.wanted.as_str(),
@@ -56,6 +58,13 @@ pub(super) fn status(status: &PluginStatus) -> Value {
     for (name, beside) in [("building", &status.building), ("standby", &status.standby)] {
         if let Some(beside) = beside {
             view[name] = build(beside);
+        }
+    }
+    if let Some(open) = open_sagas {
+        let of = |(revision, sagas)| json!({ "revision": revision, "sagas": sagas });
+        view["openSagas"] = open.by_revision.iter().map(of).collect();
+        if open.more {
+            view["moreOpenSagas"] = true.into();
         }
     }
     view

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::header::ETAG;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -17,11 +18,12 @@ use super::live;
 use super::params::{PAGE_DEFAULT, Params};
 use super::problem::{Refusal, failed};
 use super::request::{InPath, media_type, read_body, unsupported};
+use super::streams::typed;
 use super::{plugin_life, plugin_out, view};
 use crate::app::App;
 use crate::{convert, plugin_logs, plugins};
 
-async fn component(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+async fn uploaded(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     match media_type(headers).as_deref() {
         None | Some("application/wasm" | "application/octet-stream") => {}
         Some(other) => return Err(unsupported(other, "a component's bytes as application/wasm")),
@@ -37,7 +39,7 @@ pub(super) async fn deploy(
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let options = plugin_life::deploy_options(&mut params);
     params.finish()?;
-    let component = component(&headers, body).await?;
+    let component = uploaded(&headers, body).await?;
     let done = plugins::deploy(&app, component, &options, "from").await?;
     let status = if done.changed { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(plugin_out::done(&done))))
@@ -50,7 +52,7 @@ pub(super) async fn check(
     body: Body,
 ) -> Result<Json<Value>, Refusal> {
     params.finish()?;
-    let component = component(&headers, body).await?;
+    let component = uploaded(&headers, body).await?;
     Ok(Json(view::checked(&app.host.plugins.check(component).await.map_err(failed)?)))
 }
 
@@ -68,13 +70,28 @@ pub(super) async fn show(
     Ok(Json(plugin_out::plugin(&plugins::status(&app, &name).await?)))
 }
 
+/// The bytes of a revision, which never change: their hash is their version.
+pub(super) async fn component(
+    State(app): State<Arc<App>>,
+    InPath((name, number)): InPath<(String, u32)>,
+    params: Params,
+) -> Result<Response<Body>, Refusal> {
+    params.finish()?;
+    let (revision, component) = plugins::component(&app, &name, Some(number)).await?;
+    let mut response = typed("application/wasm", Body::from(component));
+    let hash = HeaderValue::from_str(&format!("\"{}\"", revision.record.sha256));
+    response.headers_mut().insert(ETAG, hash.expect("a hash is hex"));
+    Ok(response)
+}
+
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     InPath(name): InPath<String>,
-    params: Params,
+    mut params: Params,
 ) -> Result<StatusCode, Refusal> {
+    let force = params.flag("force").unwrap_or(false);
     params.finish()?;
-    app.host.plugins.remove(&name).await.map_err(failed)?;
+    plugins::remove(&app, &name, force).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -227,8 +227,8 @@ impl DocumentStore for PostgresStore {
         page.map_err(store_error)
     }
 
-    async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError> {
-        let count = documents::count(&mut *self.reader().await?, generation, collection).await;
+    async fn count(&self, generation: GenerationId, collection: &str, prefix: &str) -> Result<u64, StoreError> {
+        let count = documents::count(&mut *self.reader().await?, generation, collection, prefix).await;
         count.map_err(store_error)
     }
 

@@ -239,9 +239,21 @@ pub(super) async fn count(
     connection: &mut SqliteConnection,
     generation: GenerationId,
     collection: &str,
+    prefix: &str,
 ) -> sqlx::Result<u64> {
-    const COUNT: &str = "select count(*) from document where generation = ? and collection = ?";
-    let query = sqlx::query_scalar(COUNT).bind(signed(generation.0)).bind(collection);
+    const COUNT: &str = "
+        select count(*) from document
+        where generation = ? and collection = ? and key >= ? and key < ?";
+    const COUNT_TO_THE_END: &str = "
+        select count(*) from document
+        where generation = ? and collection = ? and key >= ?";
+    let end = end_of_prefix(prefix);
+    let query = sqlx::query_scalar(if end.is_some() { COUNT } else { COUNT_TO_THE_END });
+    let query = query.bind(signed(generation.0)).bind(collection).bind(prefix);
+    let query = match end {
+        Some(end) => query.bind(end),
+        None => query,
+    };
     query.fetch_one(connection).await.map(i64::cast_unsigned)
 }
 

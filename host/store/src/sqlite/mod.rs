@@ -218,8 +218,8 @@ impl DocumentStore for SqliteStore {
         page.map_err(|error| self.error(error))
     }
 
-    async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError> {
-        let count = documents::count(&mut *self.reader().await?, generation, collection).await;
+    async fn count(&self, generation: GenerationId, collection: &str, prefix: &str) -> Result<u64, StoreError> {
+        let count = documents::count(&mut *self.reader().await?, generation, collection, prefix).await;
         count.map_err(|error| self.error(error))
     }
 

@@ -178,7 +178,7 @@ impl Side {
         for key in keys {
             ask!(self, "document", itself, store => store.document(generation, collection, key));
         }
-        ask!(self, "count", itself, store => store.count(generation, collection));
+        ask!(self, "count", itself, store => store.count(generation, collection, ""));
         ask!(self, "collections", itself, store => store.collections(generation));
     }
 
@@ -192,6 +192,8 @@ impl Side {
     ) {
         let what = format!("scan of `{prefix}` after {after:?}, {limit}");
         ask!(self, what, itself, store => store.scan(generation, collection, prefix, after, limit));
+        let what = format!("count of `{prefix}`");
+        ask!(self, what, itself, store => store.count(generation, collection, prefix));
         let what = format!("scan of `{prefix}` back before {after:?}, {limit}");
         ask!(self, what, itself, store => store.scan_back(generation, collection, prefix, after, limit));
     }

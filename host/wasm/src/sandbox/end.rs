@@ -1,6 +1,7 @@
 //! How a call ended, in words for the one who wrote the plugin.
 
-use wasmill_core::guest::GuestError;
+use wasmill_core::guest::{GuestError, Limit};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -16,7 +17,13 @@ impl Sandbox {
     /// What became of a call that wasmtime ended with `error`.
     pub(super) fn why_it_ended(&mut self, error: &wasmtime::Error) -> GuestError {
         let known = self.ended.take().or_else(|| self.memory.refused.take());
-        known.unwrap_or_else(|| GuestError::Trapped { reason: self.reason(error) })
+        known.unwrap_or_else(|| {
+            let reason = self.reason(error);
+            match exhausted(error) {
+                Some(limit) => GuestError::Exhausted { limit, reason },
+                None => GuestError::Trapped { reason },
+            }
+        })
     }
 
     fn reason(&self, error: &wasmtime::Error) -> String {
@@ -36,6 +43,15 @@ impl Sandbox {
             reason = format!("{reason}; its last words: {last_words}");
         }
         reason.chars().take(REASON_CHARS_MAX).collect()
+    }
+}
+
+/// The limit that a trap is about. Of the handles of a store wasmtime has only a sentence.
+fn exhausted(error: &wasmtime::Error) -> Option<Limit> {
+    match (error.downcast_ref::<Trap>(), error.downcast_ref::<ResourceTableError>()) {
+        (Some(Trap::StackOverflow), _) => Some(Limit::Stack),
+        (_, Some(ResourceTableError::Full)) => Some(Limit::Handles),
+        _ => error.root_cause().to_string().contains("handle limit").then_some(Limit::Handles),
     }
 }
 

@@ -40,6 +40,11 @@ impl Meter {
         (spent > limit).then(|| Duration::from_nanos(limit))
     }
 
+    /// What the last call has computed.
+    pub(crate) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent_ns.load(Relaxed))
+    }
+
     /// Measures `call` from nothing against `limit`.
     pub(crate) fn measure<F: Future>(self: Arc<Self>, limit: Duration, call: F) -> impl Future<Output = F::Output> {
         self.limit_ns.store(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Relaxed);

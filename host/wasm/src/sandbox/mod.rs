@@ -170,6 +170,10 @@ impl Sandbox {
         self.memory.used()
     }
 
+    pub(crate) fn call_time(&self) -> Duration {
+        self.meter.spent()
+    }
+
     pub(crate) fn memory_bytes_max(&self) -> usize {
         self.memory.limit()
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wasmill_core::guest::{Disposition, GuestError};
+use wasmill_core::guest::{Disposition, GuestError, Limit};
 use wasmill_core::limits::plugin::{DOCUMENT_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_PER_CALL_MAX, OVERLAY_BYTES_MAX};
 use wasmill_core::plugin::log::Level;
 use wasmill_core::projection::state::{State, StateError};
@@ -107,7 +107,8 @@ async fn a_sleep_is_refused_and_not_slept() {
 
 #[tokio::test]
 async fn handles_without_end_are_not_given() {
-    let reason = reason_of("handle-leak").await;
+    let error = end_by("handle-leak").await;
+    let GuestError::Exhausted { limit: Limit::Handles, reason } = error else { panic!("{error}") };
     assert!(reason.contains("resource") || reason.contains("handle"), "{reason}");
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use wasmill_core::guest::{GuestEngine, GuestError};
+use wasmill_core::guest::{GuestEngine, GuestError, Limit};
+use wasmill_core::limits::plugin::MEMORY_BYTES_MAX;
 use wasmill_wasm::WasmConfig;
 
-use crate::support::{ByHand, IDLE, engine, engine_with, event, start};
+use crate::support::{ByHand, IDLE, engine, engine_with, event, start, start_with};
 
 const LOOP: &str = "(loop (br 0)) (i32.const 64)";
 const GROW: &str = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (i32.const 64)";
@@ -41,6 +42,18 @@ async fn memory_ends_at_the_limit() {
     assert!(asked_bytes > limit_bytes);
 }
 
+/// The host's own limit is the default, not the most.
+#[tokio::test]
+async fn a_plugin_may_be_given_as_much_memory_as_its_settings_can_say() {
+    let most = usize::try_from(MEMORY_BYTES_MAX).unwrap();
+    let config = WasmConfig { memory_bytes_max: 1 << 20, ..WasmConfig::default() };
+    let module = engine_with(config).compile(ByHand { apply: GROW, ..IDLE }.bytes()).await.unwrap();
+    let mut running = start_with(&module, Some(most)).await.unwrap();
+    let error = running.apply(vec![event("a", "{}")]).await.1.unwrap_err();
+    let GuestError::OutOfMemory { limit_bytes, .. } = error else { panic!("{error}") };
+    assert_eq!(limit_bytes, MEMORY_BYTES_MAX);
+}
+
 #[tokio::test]
 async fn two_memories_share_one_limit() {
     let apply = r#"
@@ -56,7 +69,7 @@ async fn a_recursion_ends_at_the_stack() {
     let core = "(func $deep (param i64) (result i64) (i64.add (call $deep (local.get 0)) (i64.const 1)))";
     let apply = "(drop (call $deep (i64.const 1))) (i32.const 64)";
     let error = end_of(ByHand { core, apply, ..IDLE }, WasmConfig::default()).await;
-    let GuestError::Trapped { reason } = error else { panic!("{error}") };
+    let GuestError::Exhausted { limit: Limit::Stack, reason } = error else { panic!("{error}") };
     assert_eq!(reason, "it ran out of stack (a recursion without an end?), in deep < deep < deep < deep < deep");
 }
 

@@ -246,7 +246,7 @@ async fn an_attempt_that_was_ended_comes_back_with_what_it_had() {
 }
 
 /// Hands each request to the test, which answers when it likes.
-struct Partner(mpsc::UnboundedSender<Asked>);
+struct Partner(mpsc::Sender<Asked>);
 
 pub(crate) struct Asked {
     pub(crate) request: HttpRequest,
@@ -257,13 +257,13 @@ pub(crate) struct Asked {
 impl HttpClient for Partner {
     async fn send(&self, request: HttpRequest, _: &HttpRules) -> Result<HttpResponse, HttpError> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Asked { request, answer }).unwrap_or_else(|_| panic!("the test is over"));
+        self.0.send(Asked { request, answer }).await.unwrap_or_else(|_| panic!("the test is over"));
         answered.await.expect("the test answers")
     }
 }
 
-pub(crate) fn partner() -> (Network, mpsc::UnboundedReceiver<Asked>) {
-    let (asked, asks) = mpsc::unbounded_channel();
+pub(crate) fn partner() -> (Network, mpsc::Receiver<Asked>) {
+    let (asked, asks) = mpsc::channel(8);
     (Network { client: Some(Arc::new(Partner(asked))), ..Network::default() }, asks)
 }
 

@@ -56,9 +56,16 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn start(module: &Arc<dyn GuestModule>) -> Result<Running, GuestError> {
+    start_with(module, None).await
+}
+
+pub(crate) async fn start_with(
+    module: &Arc<dyn GuestModule>,
+    memory_bytes_max: Option<usize>,
+) -> Result<Running, GuestError> {
     let log = Arc::new(PluginLog::new("test"));
     let config: Arc<[(String, String)]> = vec![("currency".to_owned(), "EUR".to_owned())].into();
-    let environment = GuestEnvironment { config, log: Arc::clone(&log), memory_bytes_max: None };
+    let environment = GuestEnvironment { config, log: Arc::clone(&log), memory_bytes_max };
     let guest = module.start(environment).await?;
     Ok(Running { guest, log })
 }

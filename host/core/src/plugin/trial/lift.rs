@@ -76,7 +76,7 @@ impl<'a> Lifting<'a> {
                             return Ok(Err(GuestError::Contract { what }));
                         };
                         let next = Climbing { event, now, steps: steps + 1 };
-                        let goes_on = self.trial.lifts(&next.now) && next.steps <= limits::ENTRIES_MAX;
+                        let goes_on = self.trial.lifts(&next.now) && next.steps <= limits::LIFTS_OF_EVENT_MAX;
                         if goes_on { higher.push(next) } else { arrived.push(next) }
                     }
                     Upcasted::Unchanged => arrived.push(Climbing { event, now, steps }),

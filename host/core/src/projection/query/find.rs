@@ -176,9 +176,9 @@ impl<'a> Search<'a> {
     }
 
     async fn count(&self) -> Result<Count, StoreError> {
-        let is_all = self.plan.index.is_none() && self.plan.exact && self.query.prefix.is_empty();
+        let is_all = self.plan.index.is_none() && self.plan.exact;
         if is_all {
-            let documents = self.store.count(self.generation, self.collection).await?;
+            let documents = self.store.count(self.generation, self.collection, &self.query.prefix).await?;
             return Ok(Count { documents, at_least: false });
         }
         let (mut at, mut documents, mut looked_at) = (None::<String>, 0, 0);

@@ -221,7 +221,7 @@ impl Runner {
                 }
             }
             if self.pacer.as_ref().is_none_or(|(before, _)| *before != throttle) {
-                self.pacer = Some((throttle, Pacer::new(throttle.pace, now)));
+                self.pacer = Some((throttle, Pacer::new(throttle.pace(), now)));
             }
             let Some((_, pacer)) = &mut self.pacer else { continue };
             if throttle.held {
@@ -311,6 +311,7 @@ impl Runner {
         match self.parts.fold(&maker, now, &events).await {
             Ok(()) => {
                 self.uncommitted += events.len();
+                self.context.metrics.plugins.called(&self.subject.plugin, self.parts.call_time());
                 Ok(())
             }
             Err(error) => Err(Interruption::Guest { error, events }),
@@ -336,6 +337,7 @@ impl Runner {
     /// Commits documents and checkpoint in one unit. Without documents the checkpoint may stay behind
     /// in memory for a while: reading the same events again would change nothing.
     async fn commit(&mut self, at_end: bool) -> Result<(), Interruption> {
+        self.context.metrics.plugins.changes(&self.subject.plugin, self.parts.overlay_bytes());
         let mut documents = self.parts.changes().await.map_err(changes_failed)?;
         let told = self.subject.generation.feed.take_note(&documents);
         documents.extend(self.parked.iter().flat_map(ParkedKeys::changes));
@@ -402,8 +404,7 @@ impl Runner {
         metrics.projection_events.with_label_values(name).inc_by(events);
         metrics.projection_documents.with_label_values(name).inc_by(documents as u64);
         if let Some(bytes) = self.parts.memory_bytes() {
-            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-            metrics.plugin_memory_bytes.with_label_values(name).set(bytes);
+            metrics.plugins.uses_memory(&self.subject.plugin, bytes);
         }
         let passed = self.suspect.as_ref().is_none_or(|suspect| self.folded.0 >= suspect.end);
         if passed {
@@ -412,7 +413,7 @@ impl Runner {
         let phase = if at_end { Phase::Live } else { Phase::CatchingUp };
         let mut became_live = false;
         let now = self.context.clock.now();
-        let parked = self.parked.as_ref().map_or(0, ParkedKeys::events);
+        let parked = self.parked.as_ref().map(ParkedKeys::events);
         self.subject.generation.progress.send_modify(|progress| {
             became_live = phase == Phase::Live && progress.phase != Phase::Live;
             progress.next = self.folded;

@@ -68,7 +68,7 @@ impl Runner {
     }
 
     fn count_failure(&self, error: &GuestError) {
-        self.context.metrics.plugin_failures.with_label_values(&[self.subject.plugin.as_str(), error.reason()]).inc();
+        self.context.metrics.plugins.failed(&self.subject.plugin, error);
     }
 
     async fn retry_later(
@@ -81,7 +81,7 @@ impl Runner {
         let delay = after.unwrap_or_else(|| self.subject.settings.borrow().back_off(self.attempts));
         let (plugin, attempts) = (&self.subject.plugin, self.attempts);
         tracing::warn!(event_id = log_id::PROJECTION_RETRIES, plugin, attempts, reason, "projection retries");
-        self.context.metrics.plugin_retries.with_label_values(&[plugin.as_str()]).inc();
+        self.context.metrics.plugins.retries.with_label_values(&[plugin.as_str()]).inc();
         self.fail(Phase::Retrying, reason, position);
         tokio::select! {
             () = tokio::time::sleep(delay) => Ok(()),
@@ -129,9 +129,10 @@ fn worth_repeating(error: &GuestError, attempts: u32, most: u32) -> (bool, Optio
         }
         GuestError::State(error) => (matches!(**error, StateError::Store(_)), None),
         // The next instance may fare better.
-        GuestError::Trapped { .. } | GuestError::DeadlineExceeded { .. } | GuestError::OutOfMemory { .. } => {
-            (attempts < most, None)
-        }
+        GuestError::Trapped { .. }
+        | GuestError::Exhausted { .. }
+        | GuestError::DeadlineExceeded { .. }
+        | GuestError::OutOfMemory { .. } => (attempts < most, None),
         GuestError::Failed(_) | GuestError::Outbox(_) | GuestError::Data(_) | GuestError::Contract { .. } => {
             (false, None)
         }

@@ -373,7 +373,7 @@ async fn documents_and_checkpoint_commit_together(store: &impl Store) {
     assert_eq!(checkpoint, Position(9), "the checkpoint is stored with the documents");
     let unknown = commit(store, &[Unit::change(vec![documents(9, vec![put("c", "x", Some("1"))])])]).await;
     assert_eq!(unknown[0].as_ref().err(), Some(&Rejection::NoGeneration { generation: GenerationId(9) }));
-    assert_eq!(store.count(g, "c").await.expect("read"), 1);
+    assert_eq!(store.count(g, "c", "").await.expect("read"), 1);
 }
 
 fn guard(key: &str, value: Option<&str>) -> Guard {
@@ -416,6 +416,9 @@ async fn documents_are_scanned_in_byte_order(store: &impl Store) {
     assert_eq!(scan("b/", None, 2).await, (vec!["b/1".into(), "b/10".into()], true));
     assert_eq!(scan("b/", Some("b/10"), 2).await, (vec!["b/2".into()], false));
     assert_eq!(scan("\u{10FFFF}", None, 9).await.0.len(), 2, "the last prefix has no upper neighbour");
+    for (prefix, count) in [("", keys.len() as u64), ("b/", 3), ("b/1", 2), ("\u{10FFFF}", 2), ("bb", 0)] {
+        assert_eq!(store.count(g, "c", prefix).await.expect("counted"), count, "keys that begin with `{prefix}`");
+    }
     let back = async |prefix: &str, before: Option<&str>, limit| {
         let page = store.scan_back(g, "c", prefix, before, limit).await.expect("scanned");
         (page.documents.into_iter().map(|d| d.key).collect::<Vec<_>>(), page.more)

@@ -209,12 +209,12 @@ impl DocumentStore for MemoryStore {
         Ok(documents_page(of_prefix.into_iter().rev(), limit))
     }
 
-    async fn count(&self, generation: GenerationId, collection: &str) -> Result<u64, StoreError> {
+    async fn count(&self, generation: GenerationId, collection: &str, prefix: &str) -> Result<u64, StoreError> {
         let inner = self.inner();
-        let from = (generation, collection.to_owned(), String::new());
-        let of_collection =
-            inner.documents.range(from..).take_while(|((g, c, _), _)| *g == generation && c == collection);
-        Ok(of_collection.count() as u64)
+        let from = inner.documents.range((generation, collection.to_owned(), prefix.to_owned())..);
+        let of_prefix =
+            from.take_while(|((g, c, key), _)| *g == generation && c == collection && key.starts_with(prefix));
+        Ok(of_prefix.count() as u64)
     }
 
     async fn collections(&self, generation: GenerationId) -> Result<Vec<String>, StoreError> {

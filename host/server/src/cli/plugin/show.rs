@@ -21,6 +21,7 @@ pub(crate) struct Plugin {
     kind: String,
     version: String,
     revision: u32,
+    running_revision: u32,
     newest_revision: u32,
     sha256: String,
     state: &'static str,
@@ -48,6 +49,10 @@ impl Plugin {
 
     pub(super) fn revision(&self) -> u32 {
         self.revision
+    }
+
+    pub(super) fn running_revision(&self) -> u32 {
+        self.running_revision
     }
 
     pub(super) fn newest_revision(&self) -> u32 {
@@ -89,6 +94,7 @@ impl TryFrom<proto::Plugin> for Plugin {
     fn try_from(plugin: proto::Plugin) -> Result<Self, Failure> {
         Ok(Self {
             state: state_name(plugin.state()),
+            running_revision: plugin.running_revision,
             newest_revision: plugin.newest_revision,
             lag_events: plugin.lag_events,
             config: plugin.config,
@@ -140,9 +146,13 @@ impl Show for Plugins {
             return String::new();
         }
         let rows = self.plugins.iter().map(|plugin| {
-            let Plugin { name, kind, version, revision, sha256, state, lag_events, deployed_at, .. } = plugin;
-            let (hash, lag) = (short(sha256).to_owned(), grouped(*lag_events));
-            let (revision, state) = (revision.to_string(), (*state).to_owned());
+            let Plugin { name, kind, version, revision, running_revision, sha256, .. } = plugin;
+            let Plugin { state, lag_events, deployed_at, .. } = plugin;
+            let (hash, lag, state) = (short(sha256).to_owned(), grouped(*lag_events), (*state).to_owned());
+            let revision = match running_revision == revision {
+                true => revision.to_string(),
+                false => format!("{running_revision} -> {revision}"),
+            };
             [name.clone(), kind.clone(), state, lag, version.clone(), revision, deployed_at.clone(), hash]
         });
         table(["plugin", "kind", "state", ">behind", "version", ">revision", "deployed", "sha256"], rows)

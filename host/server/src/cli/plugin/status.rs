@@ -32,6 +32,18 @@ pub(crate) struct Status {
     building: Option<Build>,
     #[serde(skip_serializing_if = "Option::is_none")]
     standby: Option<Build>,
+    /// Only of a saga.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_sagas: Option<Vec<OpenSagas>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    more_open_sagas: bool,
+}
+
+/// Sagas of one revision that have not ended.
+#[derive(Serialize)]
+struct OpenSagas {
+    revision: u32,
+    sagas: u64,
 }
 
 #[derive(Serialize)]
@@ -65,7 +77,10 @@ impl TryFrom<proto::PluginStatus> for Status {
     fn try_from(status: proto::PluginStatus) -> Result<Self, Failure> {
         let plugin = status.plugin;
         let plugin = plugin.ok_or_else(|| Failure::failed("malformed_answer", "the answer holds no plugin"))?;
+        let open = status.open_sagas.iter().map(|open| OpenSagas { revision: open.revision, sagas: open.sagas });
         Ok(Self {
+            open_sagas: (plugin.kind == "saga").then(|| open.collect()),
+            more_open_sagas: status.more_open_sagas,
             plugin: Plugin::try_from(plugin)?,
             wanted: status.wanted,
             next_position: status.next_position,
@@ -140,24 +155,31 @@ impl Show for Status {
             0 => String::new(),
             seconds => format!(", the oldest since {}", duration(Duration::from_secs(seconds))),
         };
-        let newest = match plugin.newest_revision() == plugin.revision() {
-            true => String::new(),
-            false => format!(" (the newest is {})", plugin.newest_revision()),
+        let revision = match (plugin.running_revision(), plugin.revision(), plugin.newest_revision()) {
+            (running, revision, _) if running != revision => format!("{running} (until {revision} is built)"),
+            (running, _, newest) if running != newest => format!("{running} (the newest is {newest})"),
+            (running, _, _) => running.to_string(),
         };
         let mut text = format!(
-            "{} {} {}\n  state        {}\n  revision     {}{newest}\n  position     {} of {}\n  behind       {}{behind}\n  \
+            "{} {} {}\n  state        {}\n  revision     {revision}\n  position     {} of {}\n  behind       {}{behind}\n  \
              processed    {} since the host started, {:.0}/s",
             plugin.kind(),
             plugin.name(),
             plugin.version(),
             plugin.state(),
-            plugin.revision(),
             grouped(self.next_position),
             grouped(tail),
             count(plugin.lag_events(), "position"),
             count(self.events_processed, "event"),
             self.events_per_second,
         );
+        if let Some(open) = &self.open_sagas {
+            let of = |open: &OpenSagas| format!("{} of revision {}", grouped(open.sagas), open.revision);
+            let open: Vec<_> = open.iter().map(of).collect();
+            let more = if self.more_open_sagas { ", and perhaps more" } else { "" };
+            let open = if open.is_empty() { "none".to_owned() } else { open.join(", ") };
+            let _ = write!(text, "\n  open sagas   {open}{more}");
+        }
         if self.dead_letters > 0 {
             let _ = write!(text, "\n  dead letters {}", grouped(self.dead_letters));
         }

@@ -11,8 +11,8 @@ use wasmill_core::plugin::trial::{Call, Course, Life, Run, Trial};
 
 use super::show::LogLine;
 use super::trial::{
-    ComponentArg, DocumentShown, Events, FailedShown, Identity, OutputShown, Plural as _, RangeArgs, TrialArgs,
-    component, engine, prepare, value,
+    Against, ComponentArgs, DocumentShown, Events, FailedShown, Identity, Other, OutputShown, Plural as _, RangeArgs,
+    TrialArgs, engine, other, prepare, value,
 };
 use crate::cli::client::Remote;
 use crate::cli::exit::Failure;
@@ -26,7 +26,7 @@ const TEXT_LINES_MAX: usize = 100;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TestArgs {
     #[command(flatten)]
-    component: ComponentArg,
+    component: ComponentArgs,
     #[command(flatten)]
     trial: TrialArgs,
     #[command(flatten)]
@@ -35,6 +35,10 @@ pub(crate) struct TestArgs {
     #[arg(long, value_name = "EVENTS", default_value_t = CALL_EVENTS_MAX as u32,
           value_parser = clap::value_parser!(u32).range(1..=CALL_EVENTS_MAX as i64))]
     batch: u32,
+    /// Another component, or a revision of the plugin that the host has: it is shown what the two make of the
+    /// same events
+    #[arg(long, value_name = "FILE.wasm|REVISION", value_parser = other)]
+    against: Option<Other>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -51,6 +55,8 @@ struct Report {
     cost: Cost,
     /// A hash of all documents, by which two runs can be told apart.
     read_model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Against>,
 }
 
 #[derive(Serialize)]
@@ -80,11 +86,22 @@ struct CallShown {
 
 pub(crate) async fn run(args: TestArgs, output: Output) -> Result<(), Failure> {
     let engine = engine(&args.trial)?;
-    let trial = prepare(&engine, component(&args.component.file)?, &args.trial).await?;
-    let events = Events::load(&trial, &args.trial.events, (&args.range, &args.remote), output).await?;
+    let trial = prepare(&engine, args.component.load(&args.remote).await?, &args.trial).await?;
+    let other = match &args.against {
+        Some(other) => {
+            let other = other.load(&trial.descriptor.name, &args.remote).await?;
+            Some(prepare(&engine, other, &args.trial).await?)
+        }
+        None => None,
+    };
+    let from = (&args.component, &args.range, &args.remote);
+    let events = Events::load(&trial, &args.trial.events, from, output).await?;
     let course = Course { batch_events: args.batch as usize, life: Life::Long, crash_after: None };
     let run = trial.run(&events.events, course).await?;
-    let report = report(&trial, &events, &run);
+    let mut report = report(&trial, &events, &run);
+    if let Some(other) = &other {
+        report.against = Some(Against::of(other, &events, (&run, course)).await?);
+    }
     output.show(&report)?;
     match report.failures.len() {
         0 => Ok(()),
@@ -126,6 +143,7 @@ fn report(trial: &Trial, events: &Events, run: &Run) -> Report {
             calls: calls.collect(),
         },
         read_model: run.hash(),
+        against: None,
     }
 }
 
@@ -159,6 +177,9 @@ impl Show for Report {
             let _ = write!(text, "\n  slowest call: {slowest} for {}, from {first} on", events.of("event"));
             let kib = self.cost.memory_bytes / 1024;
             let _ = write!(text, "\n  memory of an instance: {} KiB", grouped(kib as u64));
+        }
+        if let Some(against) = &self.against {
+            let _ = write!(text, "\n\n{}", against.to_text());
         }
         text
     }

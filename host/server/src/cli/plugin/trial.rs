@@ -1,13 +1,13 @@
 //! A plugin run in this process, on events from a file or from a host: what `plugin test` and
 //! `plugin verify` share.
 
+mod against;
 mod events;
 mod show;
+mod source;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use bytesize::ByteSize;
 use clap::Args;
 use wasmill_core::clock::SystemClock;
@@ -16,12 +16,14 @@ use wasmill_core::guest::GuestEngine;
 use wasmill_core::plugin::deploy::DeployError;
 use wasmill_core::plugin::descriptor::Descriptor;
 use wasmill_core::plugin::log::PluginLog;
-use wasmill_core::plugin::setup::{Broken, Setup, SetupChange};
+use wasmill_core::plugin::setup::{Broken, SetupChange};
 use wasmill_core::plugin::trial::{Trial, TrialError};
 use wasmill_wasm::{WasmConfig, WasmEngine};
 
+pub(crate) use against::Against;
 pub(crate) use events::{Events, EventsArgs, RangeArgs};
 pub(crate) use show::{DocumentShown, FailedShown, Identity, OutputShown, Plural, value};
+pub(crate) use source::{Component, ComponentArgs, Other, other};
 
 use crate::cli::exit::Failure;
 
@@ -32,11 +34,11 @@ const INSTANCES_MAX: u32 = 8;
 pub(crate) struct TrialArgs {
     #[command(flatten)]
     pub events: EventsArgs,
-    /// A setting of the plugin. May be given several times
+    /// A setting of the plugin, beside those that a deployed one has. May be given several times
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = setting)]
     pub settings: Vec<(String, String)>,
-    /// A capability that the plugin has, such as append:mail-*. May be given several times [default: all
-    /// that it asks for]
+    /// A capability that the plugin has, such as append:mail-*, beside those that a deployed one was granted.
+    /// May be given several times [default of a file: all that it asks for]
     #[arg(long = "grant", value_name = "CAPABILITY")]
     pub grants: Vec<String>,
     /// Memory that the plugin may have
@@ -57,18 +59,19 @@ pub(crate) fn engine(args: &TrialArgs) -> Result<WasmEngine, Failure> {
 }
 
 /// Checks and compiles a component as a host does at its upload, and gives it what the arguments say.
-pub(crate) async fn prepare(engine: &WasmEngine, component: Bytes, args: &TrialArgs) -> Result<Trial, Failure> {
+pub(crate) async fn prepare(engine: &WasmEngine, component: Component, args: &TrialArgs) -> Result<Trial, Failure> {
     let refused = |error: DeployError| Failure::from(crate::grpc::status::status(&Problem::from(error)));
-    let module = engine.compile(component).await.map_err(|error| refused(error.into()))?;
+    let module = engine.compile(component.bytes).await.map_err(|error| refused(error.into()))?;
     let json = module.describe().await.map_err(|error| refused(DeployError::Describe(error)))?;
     let descriptor = Descriptor::parse(&json, module.kind()).map_err(|error| refused(error.into()))?;
     let change = SetupChange {
         set: args.settings.iter().cloned().collect(),
         grant: args.grants.iter().cloned().collect(),
-        grant_all: args.grants.is_empty(),
+        grant_all: args.grants.is_empty() && component.setup.is_none(),
         ..SetupChange::default()
     };
-    let setup = Setup::default().changed(&change, &descriptor).map_err(|broken| wrong_setup(&descriptor, broken))?;
+    let before = component.setup.unwrap_or_default();
+    let setup = before.changed(&change, &descriptor).map_err(|broken| wrong_setup(&descriptor, broken))?;
     Ok(Trial {
         config: setup.pairs(&descriptor),
         grants: setup.appends_to(),
@@ -84,18 +87,6 @@ pub(crate) async fn prepare(engine: &WasmEngine, component: Bytes, args: &TrialA
 fn wrong_setup(descriptor: &Descriptor, broken: Broken) -> Failure {
     let failure = Failure::usage(format!("`{}` cannot be run like this", descriptor.name));
     broken.into_iter().fold(failure, |failure, (at, what)| failure.with_detail(at, what))
-}
-
-pub(crate) fn component(path: &Path) -> Result<Bytes, Failure> {
-    super::upload::read(path)
-}
-
-/// A component's file, as it is asked for on the command line.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ComponentArg {
-    /// The component
-    #[arg(value_name = "FILE.wasm")]
-    pub file: PathBuf,
 }
 
 impl From<TrialError> for Failure {

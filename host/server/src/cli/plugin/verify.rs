@@ -1,33 +1,32 @@
 //! `wasmill plugin verify`: whether a plugin is a function of its events, and how it differs from another.
 
-mod against;
-
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 use wasmill_core::plugin::trial::{Course, Life};
-use wasmill_core::plugin::verify::{Divergence, Verified, verify};
+use wasmill_core::plugin::verify::{Divergence, REFERENCE, Verified, verify};
 
-use super::trial::{ComponentArg, Events, Identity, Plural as _, RangeArgs, TrialArgs, component, engine, prepare};
+use super::trial::{
+    Against, ComponentArgs, Events, Identity, Other, Plural as _, RangeArgs, TrialArgs, engine, other, prepare,
+};
 use crate::cli::client::Remote;
 use crate::cli::exit::Failure;
 use crate::cli::output::{Output, Show};
 use crate::cli::table::table;
-use against::Against;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
-    component: ComponentArg,
+    component: ComponentArgs,
     #[command(flatten)]
     trial: TrialArgs,
     #[command(flatten)]
     range: RangeArgs,
-    /// Another component, of which it is shown what the two make of the same events
-    #[arg(long, value_name = "FILE.wasm")]
-    against: Option<PathBuf>,
+    /// Another component, or a revision of the plugin that the host has: it is shown what the two make of the
+    /// same events
+    #[arg(long, value_name = "FILE.wasm|REVISION", value_parser = other)]
+    against: Option<Other>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -70,15 +69,19 @@ struct DivergenceShown {
 
 pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), Failure> {
     let engine = engine(&args.trial)?;
-    let trial = prepare(&engine, component(&args.component.file)?, &args.trial).await?;
+    let trial = prepare(&engine, args.component.load(&args.remote).await?, &args.trial).await?;
     let other = match &args.against {
-        Some(file) => Some(prepare(&engine, component(file)?, &args.trial).await?),
+        Some(other) => {
+            let other = other.load(&trial.descriptor.name, &args.remote).await?;
+            Some(prepare(&engine, other, &args.trial).await?)
+        }
         None => None,
     };
-    let events = Events::load(&trial, &args.trial.events, (&args.range, &args.remote), output).await?;
+    let from = (&args.component, &args.range, &args.remote);
+    let events = Events::load(&trial, &args.trial.events, from, output).await?;
     let verified = verify(&trial, &events.events).await?;
     let against = match &other {
-        Some(other) => Some(Against::of(other, &events, &verified[0].run).await?),
+        Some(other) => Some(Against::of(other, &events, (&verified[0].run, REFERENCE)).await?),
         None => None,
     };
     let runs: Vec<RunShown> = verified.iter().map(|verified| RunShown::of(verified, &events)).collect();

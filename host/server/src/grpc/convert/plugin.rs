@@ -10,7 +10,7 @@ use wasmill_core::plugin::status::{BuildStatus, PluginStatus, State};
 use wasmill_core::projection::generation::{FailureInfo, Phase};
 
 use crate::grpc::group::convert::required_start;
-use crate::plugins::{DRAIN_DEFAULT, DRAIN_MAX, Revision, Role, lag_events, version_in};
+use crate::plugins::{DRAIN_DEFAULT, DRAIN_MAX, Overview, Revision, Role, lag_events, version_in};
 use crate::proto;
 
 pub(crate) fn plugin(status: &PluginStatus) -> proto::Plugin {
@@ -27,6 +27,7 @@ pub(crate) fn plugin(status: &PluginStatus) -> proto::Plugin {
         config: status.setup.config.clone(),
         grants: status.setup.grants.iter().cloned().collect(),
         newest_revision: status.newest,
+        running_revision: status.running,
         state: state(status.state).into(),
         lag_events: lag_events(status),
     }
@@ -53,7 +54,8 @@ fn state_of(phase: Phase) -> proto::PluginState {
     }
 }
 
-pub(crate) fn plugin_status(status: &PluginStatus) -> proto::PluginStatus {
+pub(crate) fn plugin_status(Overview { status, open_sagas }: &Overview) -> proto::PluginStatus {
+    let open = open_sagas.iter().flat_map(|open| &open.by_revision);
     proto::PluginStatus {
         plugin: Some(plugin(status)),
         next_position: status.position.0,
@@ -67,6 +69,8 @@ pub(crate) fn plugin_status(status: &PluginStatus) -> proto::PluginStatus {
         building: status.building.as_ref().map(build),
         standby: status.standby.as_ref().map(build),
         wanted: status.settings.wanted.as_str().into(),
+        open_sagas: open.map(|(&revision, &sagas)| proto::OpenSagas { revision, sagas }).collect(),
+        more_open_sagas: open_sagas.as_ref().is_some_and(|open| open.more),
     }
 }
 

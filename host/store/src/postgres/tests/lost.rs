@@ -64,7 +64,7 @@ async fn cut_at_every_request(with_append: bool, with_changes: bool, cut: Cut) -
         }
         assert_log_is(&store, &answered).await;
         assert_eq!(store.generations().await.unwrap()[0].checkpoint, Position(checkpoint), "{cut:?} {n}");
-        assert_eq!(store.count(GenerationId(1), "c").await.unwrap(), checkpoint, "{cut:?} {n}");
+        assert_eq!(store.count(GenerationId(1), "c", "").await.unwrap(), checkpoint, "{cut:?} {n}");
         assert_nothing_is_left_behind(&url).await;
         if proxy.disarm() {
             store.close().await;

@@ -138,8 +138,8 @@ impl DocumentStore for Reopening {
         self.reopened().await.scan_back(generation, collection, prefix, before, limit).await
     }
 
-    async fn count(&self, generation: GenerationId, collection: &str) -> Answer<u64> {
-        self.reopened().await.count(generation, collection).await
+    async fn count(&self, generation: GenerationId, collection: &str, prefix: &str) -> Answer<u64> {
+        self.reopened().await.count(generation, collection, prefix).await
     }
 
     async fn collections(&self, generation: GenerationId) -> Answer<Vec<String>> {

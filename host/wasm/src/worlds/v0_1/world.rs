@@ -208,4 +208,9 @@ impl Instance {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.store.data().memory_bytes()
     }
+
+    /// What the last call has computed.
+    pub(crate) fn call_time(&self) -> Duration {
+        self.store.data().call_time()
+    }
 }

@@ -6,10 +6,13 @@ use clap::Args;
 use uuid::Uuid;
 use wasmill_core::clock::Timestamp;
 use wasmill_core::event::{DEFAULT_CONTENT_TYPE, Event, NewEvent, Origin};
-use wasmill_core::name::StreamName;
-use wasmill_core::plugin::descriptor::Kind;
+use wasmill_core::limits::read::FILTER_TERMS_MAX;
+use wasmill_core::log::filter::FilterTerm as CoreTerm;
+use wasmill_core::name::{Pattern, StreamName};
+use wasmill_core::plugin::descriptor::{Descriptor, Kind};
 use wasmill_core::plugin::trial::{Trial, place};
 
+use super::ComponentArgs;
 use crate::cli::client::Remote;
 use crate::cli::exit::Failure;
 use crate::cli::output::Output;
@@ -25,7 +28,6 @@ const BYTES_MAX: usize = 512 << 20;
 const NAMESPACE: Uuid = Uuid::from_u128(0x0b1d_5c1e_6f0a_5e7b_9a2d_77a5_6d69_6c6c);
 
 #[derive(Args, Clone, Debug)]
-#[group(required = true, multiple = true)]
 pub(crate) struct EventsArgs {
     /// Events from a file, one JSON object a line, as `publish` takes them and `read --output json` writes
     /// them; gzipped or not. `-` is standard input
@@ -39,7 +41,7 @@ pub(crate) struct EventsArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RangeArgs {
     /// First offset, or position where several streams match
-    #[arg(long, value_name = "NUMBER", requires = "stream")]
+    #[arg(long, value_name = "NUMBER")]
     from: Option<u64>,
     /// Most events that are read
     #[arg(long, value_name = "EVENTS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=EVENTS_MAX as u64))]
@@ -58,13 +60,16 @@ impl Events {
     pub(crate) async fn load(
         trial: &Trial,
         args: &EventsArgs,
-        (range, remote): (&RangeArgs, &Remote),
+        (component, range, remote): (&ComponentArgs, &RangeArgs, &Remote),
         output: Output,
     ) -> Result<Self, Failure> {
         let raw = trial.descriptor.kind == Kind::Upcaster;
         match (&args.events, &args.stream) {
             (Some(file), _) => Self::read(Source::open(file)?, output),
             (None, Some(stream)) => Self::fetch(stream, range, remote, raw).await,
+            (None, None) if component.is_deployed() => {
+                Self::fetch_log(wanted_by(&trial.descriptor), range, remote, raw).await
+            }
             (None, None) => Err(Failure::usage("give --events FILE or --stream NAME")),
         }
     }
@@ -102,28 +107,52 @@ impl Events {
     }
 
     async fn fetch(name: &str, range: &RangeArgs, remote: &Remote, raw: bool) -> Result<Self, Failure> {
-        let mut log = remote.connect().await?.log();
-        let (direction, limit) = (Direction::Forward.into(), range.limit);
-        let mut events: Vec<Event> = Vec::new();
         if name.contains('*') {
-            let terms = vec![FilterTerm { streams: vec![name.to_owned()], ..FilterTerm::default() }];
-            let (from_position, filter) = (range.from, Some(Filter { terms }));
-            let request = ReadLogRequest { from_position, direction, limit, filter, raw, ..ReadLogRequest::default() };
-            let mut pages = log.read_log(request).await?.into_inner();
-            while let Some(page) = pages.message().await? {
-                take(&mut events, page.events)?;
-            }
-        } else {
-            let (stream, from_offset) = (name.to_owned(), range.from);
-            let request =
-                ReadStreamRequest { stream, from_offset, direction, limit, raw, ..ReadStreamRequest::default() };
-            let mut pages = log.read_stream(request).await?.into_inner();
-            while let Some(page) = pages.message().await? {
-                take(&mut events, page.events)?;
-            }
+            let streams = FilterTerm { streams: vec![name.to_owned()], ..FilterTerm::default() };
+            return Self::fetch_log(Filter { terms: vec![streams] }, range, remote, raw).await;
+        }
+        let (stream, from_offset) = (name.to_owned(), range.from);
+        let (direction, limit) = (Direction::Forward.into(), range.limit);
+        let request = ReadStreamRequest { stream, from_offset, direction, limit, raw, ..ReadStreamRequest::default() };
+        let mut pages = remote.connect().await?.log().read_stream(request).await?.into_inner();
+        let mut events: Vec<Event> = Vec::new();
+        while let Some(page) = pages.message().await? {
+            take(&mut events, page.events)?;
         }
         Ok(Self { events, lines: None })
     }
+
+    async fn fetch_log(filter: Filter, range: &RangeArgs, remote: &Remote, raw: bool) -> Result<Self, Failure> {
+        let (from_position, filter) = (range.from, Some(filter));
+        let (direction, limit) = (Direction::Forward.into(), range.limit);
+        let request = ReadLogRequest { from_position, direction, limit, filter, raw, ..ReadLogRequest::default() };
+        let mut pages = remote.connect().await?.log().read_log(request).await?.into_inner();
+        let mut events: Vec<Event> = Vec::new();
+        while let Some(page) = pages.message().await? {
+            take(&mut events, page.events)?;
+        }
+        Ok(Self { events, lines: None })
+    }
+}
+
+/// The events that a plugin asks for. Where they are too many kinds for a filter, all: others are passed over.
+fn wanted_by(descriptor: &Descriptor) -> Filter {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+    let term = |term: &CoreTerm| FilterTerm {
+        streams: texts(&term.streams),
+        types: texts(&term.types),
+        ..FilterTerm::default()
+    };
+    let mut terms: Vec<FilterTerm> = descriptor.filter().terms().iter().map(term).collect();
+    if descriptor.kind == Kind::Upcaster {
+        let types = descriptor.lifts.iter().map(|lift| lift.event_type.clone()).collect();
+        terms = vec![FilterTerm { types, ..FilterTerm::default() }];
+    }
+    let entries: usize = terms.iter().map(|term| term.streams.len() + term.types.len()).sum();
+    if entries > FILTER_TERMS_MAX {
+        terms.clear();
+    }
+    Filter { terms }
 }
 
 fn take(events: &mut Vec<Event>, page: Vec<wire::Event>) -> Result<(), Failure> {

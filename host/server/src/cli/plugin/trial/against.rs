@@ -6,11 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wasmill_core::plugin::difference::{Difference, PathChange, Which, between};
-use wasmill_core::plugin::trial::{Output, Run, Trial};
-use wasmill_core::plugin::verify::REFERENCE;
+use wasmill_core::plugin::trial::{Course, Output, Run, Trial};
 
+use super::{Events, Identity, OutputShown, Plural as _, value};
 use crate::cli::exit::Failure;
-use crate::cli::plugin::trial::{Events, Identity, OutputShown, Plural as _, value};
 
 /// Documents and events that are shown of each kind.
 const SHOWN_MAX: usize = 100;
@@ -18,7 +17,7 @@ const SHOWN_MAX: usize = 100;
 /// The other one, and all that is not the same.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Against {
+pub(crate) struct Against {
     plugin: Identity,
     different_documents: usize,
     documents: Vec<DocumentDifference>,
@@ -52,9 +51,9 @@ struct Change {
 }
 
 impl Against {
-    /// Runs `other` and holds it against `run`, which came before.
-    pub(super) async fn of(other: &Trial, events: &Events, run: &Run) -> Result<Self, Failure> {
-        let before = other.run(&events.events, REFERENCE).await?;
+    /// Runs `other` in the same course, and holds what `run` came to against it.
+    pub(crate) async fn of(other: &Trial, events: &Events, (run, course): (&Run, Course)) -> Result<Self, Failure> {
+        let before = other.run(&events.events, course).await?;
         let documents = between(&before.read_model, &run.read_model);
         let (gone, new) = (missing(&before.output, &run.output), missing(&run.output, &before.output));
         let shown = |outputs: &[&Output]| -> Vec<OutputShown> {
@@ -70,7 +69,7 @@ impl Against {
         })
     }
 
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = format!("against {}\n", self.plugin.to_text());
         if self.different_documents + self.different_output == 0 {
             return text + "both come to the same";
