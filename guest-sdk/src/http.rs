@@ -1,7 +1,8 @@
 //! Requests that a saga's steps send, through the host and to where it was allowed.
 //!
 //! Each that changes something carries the step's idempotency key, so that a receiver which knows the header does it
-//! once, however often the step is attempted. A step that sends several different ones gives each a key of its own:
+//! once, however often the step is attempted; the second different request of an attempt has `.2` behind it. A step
+//! that sends them in another order each time, or more after it was woken, gives each a key of its own:
 //! [`StepContext::key_for`](crate::StepContext::key_for).
 
 use std::fmt;

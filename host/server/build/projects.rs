@@ -18,14 +18,18 @@ const LANGUAGES: [(&str, &str, &str, &[&str]); 5] = [
         "wasmill",
         &[
             "build.js",
+            "bytes.js",
             "failure.js",
             "fold.js",
             "handler.js",
             "host.js",
+            "http.js",
             "index.js",
             "package.json",
             "projection.js",
+            "saga.js",
             "state.js",
+            "testing-saga.js",
             "testing.js",
             "upcaster.js",
         ],
@@ -52,7 +56,7 @@ const LANGUAGES: [(&str, &str, &str, &[&str]); 5] = [
 ];
 
 /// What a template may have beside the files of every project.
-const KINDS: [&str; 3] = ["projection", "handler", "upcaster"];
+const KINDS: [&str; 4] = ["projection", "handler", "upcaster", "saga"];
 
 /// Path in the project, and the file that it is made from.
 type Files = Vec<(String, PathBuf)>;

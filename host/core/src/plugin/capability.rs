@@ -86,3 +86,53 @@ fn is_secret_name(name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::plugin::descriptor::{Descriptor, DescriptorError, Kind};
+
+    /// What is said of one capability of a plugin that has the setting `partner`.
+    fn said(kind: &str, capability: &str) -> Option<String> {
+        let steps = if kind == "saga" { r#""steps":[{"name":"a"}],"# } else { "" };
+        let json = format!(
+            r#"{{"name":"p","version":"1","kind":"{kind}",{steps}"config":[{{"name":"partner"}}],"capabilities":["{capability}"]}}"#
+        );
+        match Descriptor::parse(&json, Kind::from_stored(kind).unwrap()) {
+            Ok(_) => None,
+            Err(DescriptorError::Rules(broken)) => {
+                assert_eq!(broken.len(), 1, "{broken:?}");
+                assert_eq!(broken[0].0, "capabilities[0]");
+                Some(broken[0].1.clone())
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn each_kind_may_ask_for_what_there_is_for_it() {
+        for capability in
+            ["append:out-*", "http:POST https://pay.example.com/v1/*", "http:* {partner}/*", "secret:pay-key"]
+        {
+            assert_eq!(said("saga", capability), None, "{capability}");
+            assert!(said("projection", capability).unwrap().contains("for a projection"));
+            let for_handlers = said("handler", capability);
+            assert_eq!(for_handlers.is_none(), capability.starts_with("append:"), "{for_handlers:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_is_told_in_words() {
+        for (capability, says) in [
+            ("files:/etc", "there are `append:PATTERN`, for streams, `http:METHODS URL-PATTERN`"),
+            ("http", "there is no capability `http`"),
+            ("http:https://pay.example.com/*", "methods and a pattern of URLs"),
+            ("http:POST {shop}/*", "`{shop}` is not a setting of the plugin"),
+            ("http:FETCH {partner}/*", "`FETCH` is not a method"),
+            ("secret:../key", "is not the name of a secret"),
+            ("secret:", "is not the name of a secret"),
+        ] {
+            let said = said("saga", capability).unwrap();
+            assert!(said.contains(says), "{capability}: {said}");
+        }
+    }
+}

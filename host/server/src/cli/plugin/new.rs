@@ -93,7 +93,7 @@ pub(crate) struct NewArgs {
     /// The language to write it in
     #[arg(long)]
     lang: Language,
-    /// What it is to do: fold events into documents, answer events with events, or lift old events
+    /// What it is to do: fold events into documents, answer events with events, lift old events, or do and undo steps
     #[arg(long, default_value = "projection")]
     kind: Kind,
     /// Where the project goes; a folder there has to be empty [default: a folder of the plugin's name]
@@ -117,6 +117,7 @@ enum Kind {
     Projection,
     Handler,
     Upcaster,
+    Saga,
 }
 
 #[derive(Serialize)]
@@ -137,7 +138,7 @@ impl Show for Written {
         let Written { name, kind, path, files, build, component, .. } = self;
         let look = match kind {
             Kind::Projection => format!("wasmill projection query {name} types"),
-            Kind::Handler | Kind::Upcaster => format!("wasmill plugin show {name}"),
+            Kind::Handler | Kind::Upcaster | Kind::Saga => format!("wasmill plugin show {name}"),
         };
         format!(
             "wrote {files} files to {path}; its README.md says more\n\n  cd {}\n  {build}\n  \
@@ -153,6 +154,7 @@ impl Kind {
             Kind::Projection => "projection",
             Kind::Handler => "handler",
             Kind::Upcaster => "upcaster",
+            Kind::Saga => "saga",
         }
     }
 }
@@ -256,21 +258,26 @@ fn filled(path: &str, text: &str, name: &str, kind: Kind) -> String {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 3] = [Kind::Projection, Kind::Handler, Kind::Upcaster];
+    const KINDS: [Kind; 4] = [Kind::Projection, Kind::Handler, Kind::Upcaster, Kind::Saga];
     const LANGUAGES: [Language; 5] = [Language::Rust, Language::Js, Language::Python, Language::C, Language::Go];
 
     #[test]
     fn a_project_is_complete_and_has_no_holes() {
         let essential: [(Language, &[&str]); 5] = [
             (Language::Rust, &["Cargo.toml", "src/lib.rs", "wasmill-guest/Cargo.toml", "wasmill-guest/src/lib.rs"]),
-            (Language::Js, &["package.json", "src/plugin.js", "wasmill/index.js", "wasmill/package.json"]),
+            (
+                Language::Js,
+                &["package.json", "src/plugin.js", "wasmill/index.js", "wasmill/bytes.js", "wasmill/saga.js"],
+            ),
             (Language::Python, &["build.sh", "requirements.txt", "src/plugin.py", "wasmill/__main__.py"]),
             (Language::C, &["build.sh", "src/plugin.c", "wasmill/wasmill.h", "wasmill/bindings/handler/plugin.c"]),
             (Language::Go, &["build.sh", "go.mod", "main.go", "wasmill/go.mod", "wasmill/adapter.wat"]),
         ];
         for ((lang, essential), kind) in essential.into_iter().flat_map(|of| KINDS.map(|kind| (of, kind))) {
             let Some(files) = lang.files(kind) else {
-                assert_eq!(lang, Language::Rust, "every other language has a template of each kind");
+                let saga = kind == Kind::Saga && !matches!(lang, Language::Rust | Language::Js);
+                let in_rust = lang == Language::Rust && matches!(kind, Kind::Handler | Kind::Upcaster);
+                assert!(saga || in_rust, "{lang:?} has no template of a {}", kind.name());
                 continue;
             };
             let paths: Vec<_> = files.iter().map(|(path, _)| *path).collect();
