@@ -12,7 +12,7 @@ use wasmill_core::plugin::trial::{Call, Course, Life, Run, Trial};
 use super::show::LogLine;
 use super::trial::{
     Against, ComponentArgs, DocumentShown, Events, FailedShown, Identity, Other, OutputShown, Plural as _, RangeArgs,
-    TrialArgs, engine, other, prepare, value,
+    TrialArgs, engine, other, prepare, prepare_other, value,
 };
 use crate::cli::client::Remote;
 use crate::cli::exit::Failure;
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: TestArgs, output: Output) -> Result<(), Failure> {
     let other = match &args.against {
         Some(other) => {
             let other = other.load(&trial.descriptor.name, &args.remote).await?;
-            Some(prepare(&engine, other, &args.trial).await?)
+            Some(prepare_other(&engine, other, &args.trial).await?)
         }
         None => None,
     };

@@ -58,6 +58,20 @@ pub(crate) fn engine(args: &TrialArgs) -> Result<WasmEngine, Failure> {
     WasmEngine::new(config, Arc::new(SystemClock)).map_err(|error| Failure::failed("engine", error.to_string()))
 }
 
+/// The one that another is held against: a revision is as it was deployed, whatever the other one is given.
+pub(crate) async fn prepare_other(
+    engine: &WasmEngine,
+    component: Component,
+    args: &TrialArgs,
+) -> Result<Trial, Failure> {
+    let mut args = args.clone();
+    if component.setup.is_some() {
+        args.settings.clear();
+        args.grants.clear();
+    }
+    prepare(engine, component, &args).await
+}
+
 /// Checks and compiles a component as a host does at its upload, and gives it what the arguments say.
 pub(crate) async fn prepare(engine: &WasmEngine, component: Component, args: &TrialArgs) -> Result<Trial, Failure> {
     let refused = |error: DeployError| Failure::from(crate::grpc::status::status(&Problem::from(error)));

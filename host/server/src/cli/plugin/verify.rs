@@ -9,6 +9,7 @@ use wasmill_core::plugin::verify::{Divergence, REFERENCE, Verified, verify};
 
 use super::trial::{
     Against, ComponentArgs, Events, Identity, Other, Plural as _, RangeArgs, TrialArgs, engine, other, prepare,
+    prepare_other,
 };
 use crate::cli::client::Remote;
 use crate::cli::exit::Failure;
@@ -73,7 +74,7 @@ pub(crate) async fn run(args: VerifyArgs, output: Output) -> Result<(), Failure>
     let other = match &args.against {
         Some(other) => {
             let other = other.load(&trial.descriptor.name, &args.remote).await?;
-            Some(prepare(&engine, other, &args.trial).await?)
+            Some(prepare_other(&engine, other, &args.trial).await?)
         }
         None => None,
     };
