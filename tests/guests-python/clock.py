@@ -19,6 +19,11 @@ plugin = Projection(
 seen = 0
 
 
+@plugin.on("nothing")
+def nothing(event, state):
+    state.put("found", str(event.position), {})
+
+
 @plugin.on("clock")
 def clock(event, state):
     now = datetime.datetime.now(datetime.timezone.utc).isoformat()

@@ -380,7 +380,7 @@ async fn what_a_host_has_is_tried_verified_and_held_against() {
         (vec!["plugin", "test", "--name", "welcome", "--revision", "9"], 1, "plugin_revision_not_found"),
         (vec!["plugin", "test", &file, "--against", "9", "--stream", "users-1"], 1, "plugin_revision_not_found"),
         (vec!["plugin", "test", &file, "--name", "welcome"], 2, "cannot be used with"),
-        (vec!["plugin", "test", &file, "--revision", "1"], 2, "--name"),
+        (vec!["plugin", "test", &file, "--revision", "1"], 2, "cannot be used with"),
         (vec!["plugin", "verify", "--stream", "users-1"], 2, "--name"),
     ] {
         let ran = run(&[&arguments[..], &["--url", &host.url, "--output", "json"]].concat()).await;

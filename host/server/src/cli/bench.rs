@@ -11,6 +11,7 @@ mod plot;
 mod projection;
 mod replay;
 mod report;
+mod saga;
 mod start;
 mod tail;
 mod target;
@@ -42,11 +43,13 @@ pub(crate) enum BenchCommand {
     Fanout(One<fanout::FanoutArgs>),
     /// Build a read model with the flights projection, durable checkpoints included
     Projection(One<projection::ProjectionArgs>),
+    /// Run sagas of a component, started over gRPC and awaited; always one at a time first
+    Saga(One<saga::SagaArgs>),
     /// What an append costs as the log grows, in events and in streams
     Growth(One<growth::GrowthArgs>),
     /// Start of a host process with one plugin deployed to its first append; always on hosts of its own
     Start(start::StartArgs),
-    /// All of these, with the sizes that examples/bench/README.md reports
+    /// All of these but `saga`, with the sizes that examples/bench/README.md reports
     All(TargetArgs),
 }
 
@@ -97,6 +100,11 @@ pub(crate) async fn run(command: BenchCommand, output: Output) -> Result<(), Fai
         BenchCommand::Projection(One { args, target }) => {
             let target = Target::open(&target).await?;
             let measurements = projection::run(&target, &args, output).await?;
+            show(&target.conditions(0), measurements, output)
+        }
+        BenchCommand::Saga(One { args, target }) => {
+            let target = Target::open(&target).await?;
+            let measurements = saga::run(&target, &args, output).await?;
             show(&target.conditions(0), measurements, output)
         }
         BenchCommand::Growth(One { args, target }) => {

@@ -9,7 +9,7 @@ mod show;
 mod status;
 mod test;
 mod trial;
-mod upload;
+pub(super) mod upload;
 mod verify;
 
 use std::path::PathBuf;

@@ -19,7 +19,7 @@ pub(crate) struct ComponentArgs {
     #[command(flatten)]
     which: Which,
     /// Of the plugin that --name names [default: the one that works or answers queries now]
-    #[arg(long, value_name = "NUMBER", requires = "name")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "file")]
     revision: Option<u32>,
 }
 

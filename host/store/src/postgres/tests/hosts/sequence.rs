@@ -29,8 +29,9 @@ pub(super) async fn over(store: PostgresStore, url: &str) -> Arc<dyn Store> {
 }
 
 impl Sequence {
-    /// Units of one event each, for streams that nobody else appends to.
-    async fn append(&self, units: &[Unit], now: Timestamp) -> sqlx::Result<Vec<Committed>> {
+    /// Units of one event each, for streams that nobody else appends to. What a host writes for itself is rejected,
+    /// as it is where another host has the lead.
+    async fn append(&self, units: &[Unit], now: Timestamp) -> sqlx::Result<Vec<Result<Committed, Rejection>>> {
         let mut transaction = self.pool.begin().await?;
         let mut all = Vec::new();
         for unit in units {
@@ -43,15 +44,21 @@ impl Sequence {
                 streams: known.iter().map(|(name, head)| (name.clone(), head.stream)).collect(),
                 ..Snapshot::default()
             };
-            let plan = snapshot.plan(unit, now).expect("nobody else appends there");
+            let plan = match snapshot.plan(unit, now) {
+                Ok(plan) => plan,
+                Err(rejection) => {
+                    all.push(Err(rejection));
+                    continue;
+                }
+            };
             let chunks: Vec<&Chunk> = plan.chunks.iter().collect();
             let rows = heads.after(&known, chunks.iter().copied());
             Rows::of(&chunks, rows, vec!["tested".into()]).write().execute(&mut *transaction).await?;
             sqlx::query("select pg_sleep(random() * 0.004)").execute(&mut *transaction).await?;
-            all.push(Committed { appends: plan.appends, chunks: plan.chunks, removed: 0 });
+            all.push(Ok(Committed { appends: plan.appends, chunks: plan.chunks, removed: 0 }));
         }
         const HEAD: &str = "update log_head set next_position = greatest(next_position, $1)";
-        let next = all.iter().flat_map(|unit: &Committed| &unit.appends).map(|at| at.first_position.0 + 1).max();
+        let next = all.iter().flatten().flat_map(|unit: &Committed| &unit.appends).map(|at| at.first_position.0 + 1).max();
         sqlx::query(HEAD).bind(next.unwrap_or_default().cast_signed()).execute(&mut *transaction).await?;
         sqlx::query("select pg_notify('wasmill', '')").execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -66,7 +73,6 @@ impl Wrapped for Sequence {
     }
 
     async fn commit(&self, units: &[Unit], now: Timestamp) -> Result<Vec<Result<Committed, Rejection>>, StoreError> {
-        let appended = self.append(units, now).await.expect("the server answers");
-        Ok(appended.into_iter().map(Ok).collect())
+        Ok(self.append(units, now).await.expect("the server answers"))
     }
 }
