@@ -58,7 +58,8 @@ impl Sequence {
             all.push(Ok(Committed { appends: plan.appends, chunks: plan.chunks, removed: 0 }));
         }
         const HEAD: &str = "update log_head set next_position = greatest(next_position, $1)";
-        let next = all.iter().flatten().flat_map(|unit: &Committed| &unit.appends).map(|at| at.first_position.0 + 1).max();
+        let next =
+            all.iter().flatten().flat_map(|unit: &Committed| &unit.appends).map(|at| at.first_position.0 + 1).max();
         sqlx::query(HEAD).bind(next.unwrap_or_default().cast_signed()).execute(&mut *transaction).await?;
         sqlx::query("select pg_notify('wasmill', '')").execute(&mut *transaction).await?;
         transaction.commit().await?;
