@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (features, name) = if variant.is_empty() { (vec![], "test-guest") } else { (vec![variant], variant) };
         guest::build("test-guest", &features, &[SDK[0], SDK[1], "tests/guests"], &guests.join(format!("{name}.wasm")))?;
     }
+    guest::build("test-saga", &["shaped"], &[SDK[0], SDK[1], "tests/guests-saga"], &guests.join("shaped-saga.wasm"))?;
     for (package, source) in [
         ("cdevents", "plugins/cdevents"),
         ("test-handler", "tests/guests-handler"),

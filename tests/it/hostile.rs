@@ -40,7 +40,7 @@ const HANDLERS: [(&str, Option<&str>); 6] = [
 ];
 
 /// A guest under another name, which is fed other streams: both stand in its descriptor, as bytes of its memory.
-fn renamed(guest: &str, replacements: [(&str, String); 2]) -> Vec<u8> {
+pub fn renamed(guest: &str, replacements: &[(&str, String)]) -> Vec<u8> {
     let mut bytes = std::fs::read(flights::guest(guest)).expect("the guest is built");
     for (from, to) in replacements {
         assert_eq!(from.len(), to.len(), "nothing else may move");
@@ -67,14 +67,14 @@ async fn deploy_all(host: &TestHost) -> Vec<Hostile> {
     let mut all = Vec::new();
     for (n, (event_type, ends_in)) in PROJECTIONS.into_iter().enumerate() {
         let (name, streams) = (format!("hostile-{n:02}"), format!("bad{n:02}-*"));
-        let component = renamed("test-guest", [("test-guest", name.clone()), ("guest-*", streams)]);
+        let component = renamed("test-guest", &[("test-guest", name.clone()), ("guest-*", streams)]);
         let (code, deployed) = host.try_deploy(component).await;
         assert_eq!(code, 201, "{deployed}");
         all.push(Hostile { name, stream: format!("bad{n:02}-1"), event_type, ends_in, handler: false });
     }
     for (n, (event_type, ends_in)) in HANDLERS.into_iter().enumerate() {
         let (name, streams) = (format!("hostile-h-{n:02}"), format!("bah{n}-*"));
-        let component = renamed("test-handler", [("test-handler", name.clone()), ("task-*", streams)]);
+        let component = renamed("test-handler", &[("test-handler", name.clone()), ("task-*", streams)]);
         let (code, deployed) = host.post("/api/plugins?grantAll=true&from=first", "application/wasm", component).await;
         assert_eq!(code, 201, "{deployed}");
         all.push(Hostile { name, stream: format!("bah{n}-1"), event_type, ends_in, handler: true });

@@ -16,22 +16,26 @@ use crate::support::{TestHost, flights, long};
 /// The partner is on this machine, which sagas reach only when an operator says so.
 const PRIVATE: [&str; 2] = ["--private-host", "127.0.0.1"];
 
-async fn host() -> TestHost {
+pub async fn host() -> TestHost {
     TestHost::start_with(Arc::new(tempfile::tempdir().expect("a temporary folder")), &PRIVATE).await
 }
 
 async fn deploy(host: &TestHost, partner: &Partner) {
-    let component = std::fs::read(flights::guest("order-fulfillment")).expect("the guest is built");
+    deploy_component(host, partner, std::fs::read(flights::guest("order-fulfillment")).expect("the guest is built"))
+        .await;
+}
+
+pub async fn deploy_component(host: &TestHost, partner: &Partner, component: Vec<u8>) {
     let path = format!("/api/plugins?grantAll=true&set=partner={}", partner.url());
     let (status, deployed) = host.post(&path, "application/wasm", component).await;
     assert_eq!(status, 201, "{deployed}");
 }
 
-fn order(id: &str, fails: bool) -> Value {
+pub fn order(id: &str, fails: bool) -> Value {
     json!({ "orderId": id, "items": [{ "sku": "a", "quantity": 2 }], "amount": 100, "simulatePaymentFailure": fails })
 }
 
-async fn start(host: &TestHost, id: &str, fails: bool) -> String {
+pub async fn start(host: &TestHost, id: &str, fails: bool) -> String {
     let path = format!("/api/sagas/order-fulfillment/start?correlationId={id}");
     let (status, started) = host.post(&path, "application/json", order(id, fails).to_string()).await;
     assert!(status == 201 || status == 200, "{status} {started}");
@@ -40,7 +44,7 @@ async fn start(host: &TestHost, id: &str, fails: bool) -> String {
 }
 
 /// Its status when it has ended, or waits for a person.
-async fn end(host: &TestHost, saga: &str) -> Value {
+pub async fn end(host: &TestHost, saga: &str) -> Value {
     let until = Instant::now() + PATIENCE;
     loop {
         let (code, status) = host.get(&format!("/api/sagas/{saga}/status?waitMs=5000")).await;
@@ -125,14 +129,40 @@ async fn a_partner_that_misbehaves_ends_a_saga_as_declared() {
 #[tokio::test]
 async fn a_private_address_is_reached_only_by_leave_of_an_operator() {
     let partner = Partner::start(None).await.expect("the partner starts");
-    let host = TestHost::start().await;
-    deploy(&host, &partner).await;
-    let saga = start(&host, "o-1", false).await;
-    let status = end(&host, &saga).await;
-    assert_ne!(status["state"], "completed", "{status}");
-    let told = timeline(&host, &saga).await;
-    assert!(told.contains("http.refused") && told.contains("127.0.0.1"), "{told}");
+    // The second is a name, whose address is looked at.
+    for target in [partner.url(), partner.url().replace("127.0.0.1", "localhost")] {
+        let host = TestHost::start().await;
+        let component = std::fs::read(flights::guest("order-fulfillment")).expect("the guest is built");
+        let path = format!("/api/plugins?grantAll=true&set=partner={target}");
+        let (status, deployed) = host.post(&path, "application/wasm", component).await;
+        assert_eq!(status, 201, "{deployed}");
+        let saga = start(&host, "o-1", false).await;
+        let status = end(&host, &saga).await;
+        assert_ne!(status["state"], "completed", "{status}");
+        let told = timeline(&host, &saga).await;
+        assert!(told.contains("http.refused") && told.contains("127.0.0.1"), "{told}");
+    }
     assert_eq!(partner.asked(Operation::Reserve), 0);
+}
+
+#[tokio::test]
+async fn a_step_that_loops_is_given_up_and_undone() {
+    let host = host().await;
+    let component = std::fs::read(flights::guest("test-saga")).expect("the guest is built");
+    let (status, deployed) = host.post("/api/plugins?grantAll=true", "application/wasm", component).await;
+    assert_eq!(status, 201, "{deployed}");
+    let path = "/api/sagas/test-saga/start?correlationId=l-1";
+    let (status, started) = host.post(path, "application/json", r#"{ "two": ["loop"] }"#).await;
+    assert_eq!(status, 201, "{started}");
+    let saga = started["sagaId"].as_str().expect("an id");
+    let status = end(&host, saga).await;
+    assert_eq!(
+        (&status["state"], &status["cause"]["code"]),
+        (&json!("compensated"), &json!("attempt.busy")),
+        "{status}"
+    );
+    let told = timeline(&host, saga).await;
+    assert!(told.contains("the plugin used more than its 1000 ms for one call"), "{told}");
 }
 
 #[tokio::test]
@@ -177,7 +207,8 @@ async fn kill_9_loses_and_doubles_no_effect_of_sagas() {
 
 #[tokio::test]
 async fn overdue_flights_are_those_that_depart_and_never_arrive() {
-    let host = TestHost::start().await;
+    let mut rng = Rng::printed("overdue_flights_are_those_that_depart_and_never_arrive");
+    let mut host = TestHost::start().await;
     let component = std::fs::read(flights::guest("overdue-flights")).expect("the guest is built");
     let (status, deployed) = host.post("/api/plugins?grantAll=true", "application/wasm", component).await;
     assert_eq!(status, 201, "{deployed}");
@@ -193,6 +224,12 @@ async fn overdue_flights_are_those_that_depart_and_never_arrive() {
     // Behind the last flight, nothing is in the air any more.
     let late = json!([{ "type": "month.over", "data": {}, "time": "2013-02-03T00:00:00Z" }]);
     host.publish("aircraft-none", &late).await;
+    // It is killed while it drives them.
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(100 + rng.below(1_000))).await;
+        let dir = host.kill().await;
+        host = TestHost::start_in(dir).await;
+    }
     let (until, mut pace) = (Instant::now() + PATIENCE * 3, tokio::time::interval(Duration::from_millis(100)));
     let overdue = loop {
         pace.tick().await;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use wasmill_guest::http::Request;
+use wasmill_guest::http::{Request, post_json};
 use wasmill_guest::{
     Descriptor, Failure, NewEvent, Outcome, Retry, Saga, Setting, Step, StepContext, Wait, config, env, log,
 };
@@ -53,6 +53,8 @@ enum Task {
         r#type: Option<String>,
         key: Option<String>,
     },
+    /// An effect at `{target}`, an order of the saga's correlation id and the step, which is done or the step is not.
+    Effect,
     Details,
     Clock,
     Config(String),
@@ -73,7 +75,7 @@ struct TestSaga;
 
 impl Saga for TestSaga {
     fn descriptor() -> Descriptor {
-        Descriptor::new("test-saga", env!("CARGO_PKG_VERSION"))
+        Descriptor::new(if cfg!(feature = "shaped") { "shaped-saga" } else { "test-saga" }, env!("CARGO_PKG_VERSION"))
             .describe("Does what it is told")
             .setting(Setting::new("target").default("http://127.0.0.1:1"))
             .appends_to("done-*")
@@ -88,7 +90,15 @@ impl Saga for TestSaga {
                 .retry(Retry::attempts(3).base(Duration::from_millis(1)))
                 .attempt_timeout(Duration::from_secs(2))
         };
-        vec![step("one"), step("two"), step("three")]
+        if !cfg!(feature = "shaped") {
+            return vec![step("one"), step("two"), step("three")];
+        }
+        let stays = |name| {
+            Step::new(name, |context| told(context, ""))
+                .retry(Retry::attempts(3).base(Duration::from_millis(1)))
+                .attempt_timeout(Duration::from_secs(2))
+        };
+        vec![step("one"), stays("two"), step("three").pivot(), stays("four"), step("five")]
     }
 }
 
@@ -114,11 +124,20 @@ fn told(context: &mut StepContext, way: &str) -> Result<Outcome, Failure> {
                     return Ok(Wait { until_us, event_type: r#type, match_key: key }.into());
                 }
             }
+            Task::Effect => effect(way, context)?,
             Task::Answer(bytes) => return Ok(Outcome::Completed(vec![b'1'; bytes])),
             task => one(task, context, &mut found)?,
         }
     }
     Outcome::completed(&found)
+}
+
+/// It is done once, or undone, however often it is asked for.
+fn effect(way: &str, context: &StepContext) -> Result<(), Failure> {
+    let asked = if way.is_empty() { "reserve" } else { "release" };
+    let url = format!("{}/{asked}", config::get("target").unwrap_or_default());
+    let order_id = format!("{}-{}", context.correlation_id(), context.step());
+    post_json(url, &json!({ "orderId": order_id, "items": [1] }))?.success().map(drop)
 }
 
 fn one(task: Task, context: &mut StepContext, found: &mut Map<String, Value>) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::hub::{Socket, greeted, hear, open, say};
 use super::{all_gone, metric, until};
+use crate::figures::memory;
 use crate::support::TestHost;
 use crate::support::host::PATIENCE;
 
@@ -31,13 +32,6 @@ async fn read_all(socket: &mut Socket) {
             }
         }
     }
-}
-
-/// Resident memory of the host.
-fn memory(host: &TestHost) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("the host runs on Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has a size");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,8 @@ pub(crate) struct Faults(Mutex<State>);
 struct State {
     faults: Vec<Fault>,
     asked: HashMap<Operation, u64>,
+    /// By order.
+    befallen: HashMap<String, u64>,
 }
 
 impl Faults {
@@ -65,6 +67,10 @@ impl Faults {
 
     pub(crate) fn asked(&self, operation: Operation) -> u64 {
         self.state().asked.get(&operation).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn befallen(&self, order_id: &str) -> u64 {
+        self.state().befallen.get(order_id).copied().unwrap_or_default()
     }
 
     /// What befalls this request. Those that were told first come first.
@@ -77,7 +83,9 @@ impl Faults {
         };
         let fault = state.faults.iter_mut().find(meant)?;
         fault.times = fault.times.map(|times| times - 1);
-        Some((fault.moment, fault.kind.clone()))
+        let befallen = (fault.moment, fault.kind.clone());
+        *state.befallen.entry(order_id.to_owned()).or_default() += 1;
+        Some(befallen)
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

@@ -70,6 +70,11 @@ impl Partner {
         self.faults.tell(fault);
     }
 
+    /// How often an order was misbehaved to.
+    pub fn befallen(&self, order_id: &str) -> u64 {
+        self.faults.befallen(order_id)
+    }
+
     /// Requests that have come, by operation, repeated and failed ones included.
     pub fn asked(&self, operation: Operation) -> u64 {
         self.faults.asked(operation)

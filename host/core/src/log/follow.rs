@@ -1,6 +1,9 @@
 //! Readers that follow the log or a stream live: every event once, in order.
 
+use std::panic::resume_unwind;
+
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::filter::Filter;
 use super::read::{LogPage, ReadError, Reader, bounded};
@@ -12,7 +15,7 @@ use crate::store::{Direction, PageLimit};
 impl Reader {
     /// Follows the log from `from` on: what is there, then what comes.
     pub fn follow_log(&self, from: Position, filter: Filter) -> LogFollower {
-        LogFollower { reader: self.clone(), next: from, filter, tail: self.tail().watch() }
+        LogFollower { reader: self.clone(), next: from, filter, tail: self.tail().watch(), ahead: None }
     }
 
     /// Follows one stream from `from` on. The stream need not exist yet.
@@ -27,6 +30,8 @@ pub struct LogFollower {
     next: Position,
     filter: Filter,
     tail: watch::Receiver<Position>,
+    /// The page from `next` on, where it is read already.
+    ahead: Option<AbortOnDropHandle<Result<LogPage, ReadError>>>,
 }
 
 impl LogFollower {
@@ -39,16 +44,32 @@ impl LogFollower {
     /// matched, and then says only how far it has come. Cancel safe.
     pub async fn next_page(&mut self, limit: PageLimit) -> Result<LogPage, ReadError> {
         wait_beyond(&mut self.tail, self.next).await?;
-        let page = self.reader.log_page(self.next, Direction::Forward, &self.filter, limit).await?;
-        self.next = page.next.unwrap_or(self.next);
-        Ok(page)
+        self.ready_page(limit).await
     }
 
     /// The same without waiting: an empty page at the tail.
     pub async fn ready_page(&mut self, limit: PageLimit) -> Result<LogPage, ReadError> {
-        let page = self.reader.log_page(self.next, Direction::Forward, &self.filter, limit).await?;
+        let page = match &mut self.ahead {
+            Some(ahead) => ahead.await.map_err(|ended| match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // Only a runtime that shuts down does that.
+                Err(_) => ReadError::Stopped,
+            }),
+            None => Ok(self.reader.log_page(self.next, Direction::Forward, &self.filter, limit).await),
+        };
+        self.ahead = None;
+        let page = page??;
         self.next = page.next.unwrap_or(self.next);
         Ok(page)
+    }
+
+    /// Begins to read the next page, which is for a limit like this one, while the caller works on the last.
+    pub fn read_ahead(&mut self, limit: PageLimit) {
+        if self.ahead.is_none() {
+            let (reader, from, filter) = (self.reader.clone(), self.next, self.filter.clone());
+            let read = async move { reader.log_page(from, Direction::Forward, &filter, limit).await };
+            self.ahead = Some(AbortOnDropHandle::new(tokio::spawn(read)));
+        }
     }
 }
 

@@ -173,8 +173,12 @@ impl Runner {
         let timer =
             self.context.metrics.projection_batch_seconds.with_label_values(&[&self.subject.plugin]).start_timer();
         loop {
+            let behind = self.follower.next_position();
+            if !page.end && self.pacer.is_none() && self.suspect.is_none() {
+                self.follower.read_ahead(limit);
+            }
             self.fold(&page.events).await?;
-            self.folded = self.follower.next_position();
+            self.folded = behind;
             if let Some(last) = page.events.last() {
                 let seen_at = last.recorded_at();
                 self.subject.generation.progress.send_modify(|progress| progress.seen_at = seen_at);
