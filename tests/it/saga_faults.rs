@@ -245,7 +245,6 @@ struct Shape {
     name: &'static str,
     steps: &'static [&'static str],
     undone: &'static [&'static str],
-    /// Events wake some of them.
     has_pivot: bool,
 }
 
@@ -271,7 +270,8 @@ fn told(shape: &Shape, rng: &mut Rng) -> Value {
         execute.push(json!("effect"));
         around(rng, &mut execute);
         if rng.below(100) < 8 {
-            execute.push(json!({ "fail": { "disposition": "reject", "code": "too-late" } }));
+            // A rejection would say that nothing was done.
+            execute.push(json!({ "fail": { "disposition": "retry", "code": "too-late" } }));
         }
         let mut compensate = Vec::new();
         around(rng, &mut compensate);
