@@ -291,8 +291,8 @@ fn around(rng: &mut Rng, tasks: &mut Vec<Value>) {
     }
 }
 
-/// Generated sagas, while hosts are killed again and again.
-async fn generated(hosts: &mut Hosts, rng: &mut Rng) {
+/// Generated sagas, while hosts are killed again and again, and disturbed by something else.
+async fn generated(hosts: &mut Hosts, rng: &mut Rng, disturb: impl Fn()) {
     let (kills, each) = if long() { (30, 20) } else { (4, 12) };
     let partner = Partner::start(None).await.expect("the partner starts");
     for shape in &SHAPES {
@@ -312,9 +312,13 @@ async fn generated(hosts: &mut Hosts, rng: &mut Rng) {
             sagas.push((shape, id, saga, input));
         }
         a_moment(rng).await;
+        if kill % 2 == 1 {
+            block_in_place(&disturb);
+        }
         let at = rng.below(hosts.hosts.len() as u64) as usize;
         hosts.kill(at).await;
     }
+    block_in_place(&disturb);
     let mut ends = [0, 0, 0];
     for (shape, id, saga, input) in sagas {
         let status = end(hosts.any(rng), &saga).await;
@@ -344,12 +348,19 @@ async fn generated(hosts: &mut Hosts, rng: &mut Rng) {
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_sagas_end_whole_on_sqlite() {
     let mut rng = Rng::printed("generated_sagas_end_whole_on_sqlite");
-    generated(&mut Hosts::start(1, None).await, &mut rng).await;
+    generated(&mut Hosts::start(1, None).await, &mut rng, || ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_sagas_end_whole_on_two_hosts_on_postgres() {
     let mut rng = Rng::printed("generated_sagas_end_whole_on_two_hosts_on_postgres");
     let postgres = block_in_place(Postgres::start);
-    generated(&mut Hosts::start(2, Some(&postgres.create_database())).await, &mut rng).await;
+    let url = postgres.create_database();
+    // Each connection is cut, the one that holds the lead as well.
+    let cut = || {
+        let all = "select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and pid <> pg_backend_pid()";
+        postgres.psql(url.rsplit('/').next().unwrap_or_default(), all);
+    };
+    generated(&mut Hosts::start(2, Some(&url)).await, &mut rng, cut).await;
 }

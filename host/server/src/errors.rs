@@ -330,7 +330,7 @@ pub fn face(code: Code) -> Face {
             Http::CONFLICT,
             "Sagas of the plugin have not ended",
             "They need its code to come to their end. Wait for them, or cancel them: `wasmill saga list --type NAME` shows \
-             them. Removed by force, the plugin leaves them behind, paused until a revision is deployed again.",
+             them. Removed by force, the plugin leaves them behind, paused until each is resumed with a revision that is deployed then.",
         ),
         Code::LimitReached => face(
             Grpc::ResourceExhausted,

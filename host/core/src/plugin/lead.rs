@@ -1,7 +1,7 @@
 //! Which of several hosts on one store runs the plugins.
 //!
-//! One does, so that the work is done once; whichever takes the lead when the last one has let go of it.
-//! Nothing depends on it but time: two that both believed to lead would fence each other off by the
+//! One does, so that the work is done once; whichever takes the lead when the last one has let go of it. One that has
+//! lost it stops them, and may get it again. Nothing depends on it but time: two that both believed to lead would fence each other off by the
 //! checkpoints that they move.
 
 use std::time::Duration;
@@ -28,20 +28,35 @@ impl Plugins {
         Ok(true)
     }
 
-    /// Waits for the lead, then starts what was deployed.
-    pub(crate) async fn start_later(self, stop: CancellationToken) -> Result<(), String> {
+    /// Keeps to what the store says: starts what was deployed when this host gets the lead, and stops it when the
+    /// lead is lost, since another host may have it then.
+    pub(crate) async fn follow_lead(self, stop: CancellationToken) -> Result<(), String> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
                 () = stop.cancelled() => return Ok(()),
             }
-            // What goes wrong here is tried again, as the other host may have ended with the database.
-            if matches!(self.store().try_lead().await, Ok(true)) && self.resume().await.is_ok() {
+            // A store that cannot be reached has ended the lead with its session.
+            let has_it = matches!(self.store().try_lead().await, Ok(true));
+            if has_it && !self.leads() && self.resume().await.is_ok() {
                 self.0.leads.send_replace(true);
                 tracing::info!(event_id = log_id::PLUGINS_HERE, "this host runs the plugins now");
-                return Ok(());
+            } else if !has_it && self.leads() {
+                self.0.leads.send_replace(false);
+                tracing::warn!(
+                    event_id = log_id::PLUGINS_ELSEWHERE,
+                    "this host has lost the lead, and stops the plugins"
+                );
+                self.step_down().await;
             }
         }
+    }
+
+    /// As it was before it had the lead.
+    async fn step_down(&self) {
+        let _changing = self.0.changing.lock().await;
+        self.stop().await;
+        self.0.clear();
     }
 
     /// Whether this host runs the plugins.

@@ -200,6 +200,11 @@ impl Inner {
         self.deployed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn clear(&self) {
+        self.deployed.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.changed.send_modify(|changed| *changed += 1);
+    }
+
     pub(super) fn put(&self, deployment: Deployment) {
         let mut deployed = self.deployed.write().unwrap_or_else(PoisonError::into_inner);
         deployed.insert(deployment.record.name.clone(), Arc::new(deployment));

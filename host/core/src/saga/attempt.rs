@@ -166,7 +166,7 @@ async fn effects(
             correlation_id: Some(saga.correlation_id.clone()),
             ..Origin::default()
         };
-        (id_of(&format!("{place}\0{number}")), origin)
+        (id_of(&format!("{place}\0{number}"), saga.started_at), origin)
     };
     let mut appends = call.outbox.take_named(caused_by);
     if saga.clock == SagaClock::Event {

@@ -206,6 +206,7 @@ impl Sagas {
                 Err(error) => return Err(error.into()),
             }
             tracing::info!(event_id = log_id::SAGA_ORDERED, saga = %id, ?command, by = order.by, "a saga was ordered");
+            super::drive::count(&self.0, &[], &saga);
             self.0.poke(id, Poke::default());
             self.0.announce(&saga, &definition);
             return Ok(SagaStatus::of(&saga, &definition));

@@ -404,7 +404,7 @@ fn late(outcome: &Outcome, definition: &Definition) -> What {
     }
 }
 
-fn count(engine: &Engine, facts: &[Fact], saga: &Saga) {
+pub(super) fn count(engine: &Engine, facts: &[Fact], saga: &Saga) {
     let metrics = &engine.parts.metrics;
     for fact in facts {
         let outcome = match &fact.what {

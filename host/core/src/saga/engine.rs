@@ -322,7 +322,14 @@ impl Engine {
     /// Another host drives the sagas: this one lets go of them.
     pub(super) fn fenced(&self) {
         if self.epoch.send_replace(None).is_some() {
-            tracing::error!(event_id = log_id::SAGAS_ELSEWHERE, "another host drives the sagas now");
+            tracing::warn!(event_id = log_id::SAGAS_ELSEWHERE, "this host does not drive the sagas any more");
+        }
+    }
+
+    /// Forgets the sagas that queue to be driven.
+    fn let_go(&self, queued: &mut mpsc::Receiver<Uuid>) {
+        while let Ok(id) = queued.try_recv() {
+            self.drop_pokes(id);
         }
     }
 
@@ -340,7 +347,7 @@ impl Engine {
     }
 }
 
-/// The engine's tasks, which begin when the host gets the lead.
+/// The engine's tasks, whenever the host has the lead.
 pub(super) async fn run(
     engine: Arc<Engine>,
     mut queued: mpsc::Receiver<Uuid>,
@@ -348,36 +355,46 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<(), String> {
     let run = async {
-        if lead.wait_for(|leads| *leads).await.is_err() {
-            return std::future::pending().await;
-        }
-        loop {
+        while lead.wait_for(|leads| *leads).await.is_ok() {
             match engine.begin().await {
-                Ok(()) => break,
+                Ok(()) => {
+                    let mut epoch = engine.epoch.subscribe();
+                    tokio::select! {
+                        () = lead_sagas(&engine, &mut queued) => {}
+                        _ = lead.wait_for(|leads| !*leads) => {}
+                        // Of two that believe to lead, the other one has begun later.
+                        _ = epoch.wait_for(Option::is_none) => {}
+                    }
+                }
                 Err(CommitError::Stopped) => return,
                 Err(error) => {
                     let (event_id, error) = (log_id::SAGAS_LATE, chain(&error));
                     tracing::warn!(event_id, error, "the sagas could not be taken over; it is tried again");
-                    tokio::time::sleep(limits::RETRY).await;
                 }
             }
+            engine.fenced();
+            engine.let_go(&mut queued);
+            tokio::time::sleep(limits::RETRY).await;
         }
-        let dispatch = async {
-            while let Some(id) = queued.recv().await {
-                let Ok(room) = Arc::clone(&engine.room).acquire_owned().await else { return };
-                tokio::spawn(drive(Arc::clone(&engine), Driven::unknown(id), room));
-            }
-        };
-        tokio::join!(
-            dispatch,
-            timers(&engine),
-            super::feed::run(&engine),
-            changed_elsewhere(&engine),
-            super::sweep::run(&engine)
-        );
     };
     stop.run_until_cancelled(run).await;
     Ok(())
+}
+
+async fn lead_sagas(engine: &Arc<Engine>, queued: &mut mpsc::Receiver<Uuid>) {
+    let dispatch = async {
+        while let Some(id) = queued.recv().await {
+            let Ok(room) = Arc::clone(&engine.room).acquire_owned().await else { return };
+            tokio::spawn(drive(Arc::clone(engine), Driven::unknown(id), room));
+        }
+    };
+    tokio::join!(
+        dispatch,
+        timers(engine),
+        super::feed::run(engine),
+        changed_elsewhere(engine),
+        super::sweep::run(engine)
+    );
 }
 
 /// Pokes the sagas whose time has come.

@@ -32,8 +32,10 @@ pub enum Refused {
     NobodyNeeded,
     #[error("it has not ended")]
     NotEnded,
-    #[error("it has not come to this step yet")]
+    #[error("only a step that it has come to can be tried again, and while it is undone only the present one")]
     StepAhead,
+    #[error("its pivot is completed: it cannot go back to it, or behind it")]
+    BehindPivot,
 }
 
 impl Saga {
@@ -93,7 +95,7 @@ impl Saga {
                 self.revision = revision.unwrap_or(self.revision);
                 self.heed_wish(definition);
             }
-            What::Retried { step, revision, .. } => self.retried(*step, *revision)?,
+            What::Retried { step, revision, .. } => self.retried(*step, *revision, definition)?,
             What::Skipped { .. } => self.settled_by_hand(None, definition)?,
             What::MarkedDone { output, .. } => self.settled_by_hand(Some(output), definition)?,
             What::Killed { order } => {
@@ -276,7 +278,7 @@ impl Saga {
         Ok(())
     }
 
-    fn retried(&mut self, step: Option<u32>, revision: Option<u32>) -> Result<(), Refused> {
+    fn retried(&mut self, step: Option<u32>, revision: Option<u32>, definition: &Definition) -> Result<(), Refused> {
         match self.phase {
             Phase::Calling => return Err(Refused::Busy),
             Phase::Retry { .. } | Phase::Stuck => {}
@@ -286,6 +288,10 @@ impl Saga {
         if let Some(step) = step.map(|step| step as usize).filter(|step| *step != self.at) {
             if step > self.at || self.direction() == Direction::Compensate {
                 return Err(Refused::StepAhead);
+            }
+            let pivots = self.steps.iter().zip(&definition.steps).skip(step);
+            if pivots.into_iter().any(|(run, step)| step.pivot && run.completed) {
+                return Err(Refused::BehindPivot);
             }
             for run in &mut self.steps[step..=self.at] {
                 run.uncertain |= run.completed;
@@ -347,7 +353,8 @@ impl Saga {
         self.state = State::Compensating;
         self.cause = Some(cause);
         (self.wish, self.deadline, self.step_deadline) = (None, None, None);
-        self.undo_from(self.at + 1, definition);
+        // A person may have gone back: later steps are uncertain then.
+        self.undo_from(self.steps.len(), definition);
     }
 
     fn undo_below(&mut self, definition: &Definition) {

@@ -81,6 +81,39 @@ async fn a_compensation_that_gives_up_waits_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_before_a_person_went_back_is_undone_as_well() {
+    let mut bench = Bench::new().await;
+    bench.deploy(&three_steps()).await;
+    bench.world.act("one", "reserve", Execute, &[Act::Ok, Act::Reject]);
+    bench.world.act("one", "ship", Execute, &[Act::Halt]);
+    let id = bench.begin("order", "one").await;
+    assert_eq!(bench.end(id).await.activity, Activity::Paused);
+    let back = Command::Retry { step: Some("reserve".into()), revision: None };
+    bench.host.sagas.command(id, &back, order()).await.unwrap();
+    let status = bench.end(id).await;
+    assert_eq!(status.state, State::Compensated, "{status:#?}");
+    let effects = bench.world.effects("one");
+    assert_eq!(effects, ["+reserve", "+authorize", "-authorize", "-reserve"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_goes_back_behind_a_pivot() {
+    let mut bench = Bench::new().await;
+    let steps = [json!({ "name": "reserve" }), json!({ "name": "pay", "pivot": true }), json!({ "name": "ship" })];
+    bench.deploy(&saga("order", &steps, json!({}))).await;
+    bench.world.act("one", "ship", Execute, &[Act::Halt, Act::Ok]);
+    let id = bench.begin("order", "one").await;
+    assert_eq!(bench.end(id).await.activity, Activity::Paused);
+    for step in ["reserve", "pay"] {
+        let back = Command::Retry { step: Some(step.into()), revision: None };
+        let refused = bench.host.sagas.command(id, &back, order()).await;
+        assert!(matches!(refused, Err(SagaError::State { why: Refused::BehindPivot, .. })), "{refused:?}");
+    }
+    bench.host.sagas.command(id, &Command::Retry { step: None, revision: None }, order()).await.unwrap();
+    assert_eq!(bench.end(id).await.state, State::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_faulty_plugin_pauses_its_saga_which_goes_on_with_a_mended_revision() {
     let mut bench = Bench::new().await;
     bench.deploy(&three_steps()).await;

@@ -96,7 +96,7 @@ pub(crate) struct RemoveArgs {
     /// The plugin's name
     #[arg(value_name = "NAME")]
     name: String,
-    /// Though sagas of it have not ended: they stay, and wait until a revision is deployed again
+    /// Though sagas of it have not ended: they stay, paused until each is resumed with a revision that is deployed then
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnection, PgListener, PgPool};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// A look at the head is due at least this often: a notification may be lost with its connection, and
@@ -14,6 +14,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// How often a host says that it is there, and after how long a silent one is forgotten.
 const SEEN: Duration = Duration::from_secs(10);
 const FORGOTTEN_SECONDS: f64 = 60.0;
+/// How long the database may take to say whether a host has the lead.
+const LEAD_ANSWER: Duration = Duration::from_secs(5);
 
 pub(super) struct Others {
     host: Uuid,
@@ -85,20 +87,25 @@ impl Others {
         }
     }
 
-    /// Takes the lead if no other host has it.
+    /// Takes the lead if no other host has it. Of one whose session has ended it says so once: another host may have
+    /// had it meanwhile.
     pub(super) async fn try_lead(&self) -> sqlx::Result<bool> {
         /// "WSML", so that other programs on the same database are not in the way.
         const LOCK: &str = "select pg_try_advisory_lock(1465077068)";
         let mut lead = self.lead.lock().await;
-        if lead.is_some() {
-            return Ok(true);
+        if let Some(mut connection) = lead.take() {
+            let there = timeout(LEAD_ANSWER, connection.ping()).await;
+            let holds = matches!(there, Ok(Ok(())));
+            *lead = holds.then_some(connection);
+            return Ok(holds);
         }
-        let mut connection = self.pool.connect_options().connect().await?;
-        let leads: bool = sqlx::query_scalar(LOCK).fetch_one(&mut connection).await?;
-        if leads {
-            *lead = Some(connection);
-        }
-        Ok(leads)
+        let taken = timeout(LEAD_ANSWER, async {
+            let mut connection = self.pool.connect_options().connect().await?;
+            let leads: bool = sqlx::query_scalar(LOCK).fetch_one(&mut connection).await?;
+            *lead = leads.then_some(connection);
+            Ok(leads)
+        });
+        taken.await.unwrap_or(Ok(false))
     }
 
     pub(super) async fn leave(&self) {
