@@ -44,6 +44,7 @@ mod queues;
 mod read_models;
 mod receipts;
 mod replays;
+mod saga_faces;
 mod saga_faults;
 mod sagas;
 mod schedules;

@@ -163,9 +163,9 @@ impl Host {
             tasks.spawn("upcasters", plugins.clone().follow_lifts(tasks.stop_token()));
         }
         groups.start().await.map_err(|error| StartError::Groups(Box::new(error)))?;
-        plugins.start().await?;
+        let term = plugins.start().await?;
         if store.is_shared() {
-            tasks.spawn("lead", plugins.clone().follow_lead(tasks.stop_token()));
+            tasks.spawn("lead", plugins.clone().follow_lead(term, tasks.stop_token()));
         }
         let retention = Retention::new(streams.clone(), Arc::clone(&clock), options.retention);
         tasks.spawn("retention", retention.clone().run(tasks.stop_token()));

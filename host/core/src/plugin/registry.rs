@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
 
 use super::deploy::PluginNotFound;
 use super::descriptor::{Descriptor, Kind};
@@ -45,6 +46,8 @@ pub(super) struct Inner {
     pub(super) changed: watch::Sender<u64>,
     /// Of several hosts on one store, this one runs the plugins.
     pub(super) leads: watch::Sender<bool>,
+    /// What tells that this host had the lead last.
+    pub(super) mark: Uuid,
 }
 
 /// A plugin as it runs now.
@@ -124,6 +127,7 @@ impl Plugins {
             generations_made: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             leads: watch::Sender::new(false),
+            mark: Uuid::new_v4(),
         }))
     }
 

@@ -151,7 +151,7 @@ impl Follower {
             self.deployed.borrow_and_update();
             self.moved.borrow_and_update();
             let serving = self.projections.serving(&self.wanted)?;
-            if serving.id != self.serving.id {
+            if !Arc::ptr_eq(&serving, &self.serving) {
                 self.switch_to(serving);
                 return Ok(Update::Reset(self.place(), Reset::Replaced));
             }

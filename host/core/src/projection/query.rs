@@ -276,8 +276,8 @@ impl Projections {
         }
     }
 
-    fn is_replaced(&self, name: &str, generation: &Generation) -> bool {
-        self.find_serving(name).is_ok_and(|(_, serving)| serving.id != generation.id)
+    fn is_replaced(&self, name: &str, generation: &Arc<Generation>) -> bool {
+        self.find_serving(name).is_ok_and(|(_, serving)| !Arc::ptr_eq(&serving, generation))
     }
 }
 

@@ -230,10 +230,11 @@ pub trait Store: LogStore + DocumentStore + PluginStore + 'static {
         false
     }
 
-    /// Whether this host has the lead, which one host of a store has at a time: takes it if it is free, and
-    /// keeps it until it closes or loses its connection.
-    async fn try_lead(&self) -> Result<bool, StoreError> {
-        Ok(true)
+    /// The term in which this host has the lead, which one host of a store has at a time: takes it if it is free, and
+    /// keeps it until it closes or loses its connection. With another number than before it was lost in between, and
+    /// another host may have had it; `None` while one has it.
+    async fn try_lead(&self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(0))
     }
 
     /// Takes over what another store has, places unchanged; for a store that nobody else uses. A

@@ -25,7 +25,7 @@ pub trait Wrapped: Send + Sync + 'static {
         self.wrapped().commit(units, now).await
     }
 
-    async fn try_lead(&self) -> Result<bool, StoreError> {
+    async fn try_lead(&self) -> Result<Option<u64>, StoreError> {
         self.wrapped().try_lead().await
     }
 
@@ -210,7 +210,7 @@ impl<W: Wrapped> Store for W {
         Wrapped::commit(self, units, now).await
     }
 
-    async fn try_lead(&self) -> Result<bool, StoreError> {
+    async fn try_lead(&self) -> Result<Option<u64>, StoreError> {
         Wrapped::try_lead(self).await
     }
 

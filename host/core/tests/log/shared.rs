@@ -110,9 +110,9 @@ impl Wrapped for Shared {
         outcomes
     }
 
-    async fn try_lead(&self) -> Result<bool, StoreError> {
+    async fn try_lead(&self) -> Result<Option<u64>, StoreError> {
         let mut lead = self.lead.lock().unwrap();
-        Ok(*lead.get_or_insert(self.number) == self.number)
+        Ok((*lead.get_or_insert(self.number) == self.number).then_some(0))
     }
 
     async fn changed(&self) {

@@ -271,7 +271,7 @@ impl Store for PostgresStore {
         true
     }
 
-    async fn try_lead(&self) -> Result<bool, StoreError> {
+    async fn try_lead(&self) -> Result<Option<u64>, StoreError> {
         self.others.try_lead().await.map_err(store_error)
     }
 

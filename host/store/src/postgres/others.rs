@@ -21,8 +21,15 @@ pub(super) struct Others {
     host: Uuid,
     pool: PgPool,
     state: Mutex<State>,
+    lead: Mutex<Lead>,
+}
+
+#[derive(Default)]
+struct Lead {
     /// The connection that holds the lead: the lock is its session's.
-    lead: Mutex<Option<PgConnection>>,
+    session: Option<PgConnection>,
+    /// How often this host has taken it.
+    term: u64,
 }
 
 #[derive(Default)]
@@ -87,31 +94,33 @@ impl Others {
         }
     }
 
-    /// Takes the lead if no other host has it. Of one whose session has ended it says so once: another host may have
-    /// had it meanwhile.
-    pub(super) async fn try_lead(&self) -> sqlx::Result<bool> {
+    /// Takes the lead if no other host has it, and says how often it has taken it.
+    pub(super) async fn try_lead(&self) -> sqlx::Result<Option<u64>> {
         /// "WSML", so that other programs on the same database are not in the way.
         const LOCK: &str = "select pg_try_advisory_lock(1465077068)";
         let mut lead = self.lead.lock().await;
-        if let Some(mut connection) = lead.take() {
-            let there = timeout(LEAD_ANSWER, connection.ping()).await;
-            let holds = matches!(there, Ok(Ok(())));
-            *lead = holds.then_some(connection);
-            return Ok(holds);
+        if let Some(mut session) = lead.session.take()
+            && matches!(timeout(LEAD_ANSWER, session.ping()).await, Ok(Ok(())))
+        {
+            lead.session = Some(session);
+            return Ok(Some(lead.term));
         }
         let taken = timeout(LEAD_ANSWER, async {
-            let mut connection = self.pool.connect_options().connect().await?;
-            let leads: bool = sqlx::query_scalar(LOCK).fetch_one(&mut connection).await?;
-            *lead = leads.then_some(connection);
-            Ok(leads)
+            let mut session = self.pool.connect_options().connect().await?;
+            let leads: bool = sqlx::query_scalar(LOCK).fetch_one(&mut session).await?;
+            Ok::<_, sqlx::Error>(leads.then_some(session))
         });
-        taken.await.unwrap_or(Ok(false))
+        let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+        let Some(session) = taken.await.map_err(late)?? else { return Ok(None) };
+        lead.session = Some(session);
+        lead.term += 1;
+        Ok(Some(lead.term))
     }
 
     pub(super) async fn leave(&self) {
-        if let Some(lead) = self.lead.lock().await.take() {
+        if let Some(session) = self.lead.lock().await.session.take() {
             // The lock ends with the session, however that ends.
-            let _ = lead.close().await;
+            let _ = session.close().await;
         }
         if let Ok(mut state) = self.state.try_lock() {
             state.listener = None;
